@@ -1,0 +1,3 @@
+from pixiu_py.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,96 @@
+"""When an endpoint may be asked again: one clock for failures and for ``Retry-After``.
+
+Pure: time is an argument, in seconds of any monotonic clock. States, as a request sees them:
+
+    ready ──(threshold failures)──► cooling ──(time is up)──► trial ──success──► ready
+      ▲                                ▲                        │
+      └────────────success─────────────┴───────failure──────────┘
+
+A rest is what a 429 asks for: it has an end but is no failure, so it counts towards no threshold and needs no trial.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class State(Enum):
+    """What may be done with an endpoint now."""
+
+    READY = "ready"
+    COOLING = "cooling"
+    TRIAL = "trial"  # one request may go, to see whether it is well again
+    RESTING = "resting"
+
+
+class Cooldown:
+    """The clock of one endpoint."""
+
+    __slots__ = ("failures", "reason", "resting_until", "seconds", "threshold", "trial_until", "until")
+
+    def __init__(self, seconds: float, threshold: int) -> None:
+        #: Length of a cooldown; 0 turns cooldowns off. Rests are honoured either way.
+        self.seconds = seconds
+        #: Consecutive failures that start a cooldown.
+        self.threshold = threshold
+        self.failures = 0
+        self.until = 0.0
+        self.resting_until = 0.0
+        #: While a trial request is out, others stay away until this time.
+        self.trial_until = 0.0
+        #: Kind of the failure that started the cooldown, for those who ask.
+        self.reason = ""
+
+    @property
+    def untroubled(self) -> bool:
+        """True when nothing is held against the endpoint: the one test a healthy endpoint costs."""
+        return not self.failures and not self.resting_until
+
+    def state(self, now: float) -> State:
+        """What may be done at ``now``."""
+        if self.resting_until > now:
+            return State.RESTING
+        if not self.until:
+            return State.READY
+        if self.until > now or self.trial_until > now:
+            return State.COOLING
+        return State.TRIAL
+
+    def available(self, now: float) -> bool:
+        """True when a request may be sent at ``now``."""
+        return self.untroubled or self.state(now) in (State.READY, State.TRIAL)
+
+    def begin(self, now: float) -> None:
+        """A request is being sent. If it is the trial, the others stay away for another cooldown or until it has ended."""
+        if self.until and self.state(now) is State.TRIAL:
+            self.trial_until = now + self.seconds
+
+    def succeeded(self) -> None:
+        """The endpoint answered well: everything is forgiven."""
+        self.failures = 0
+        self.until = self.trial_until = self.resting_until = 0.0
+        self.reason = ""
+
+    def failed(self, now: float, reason: str = "") -> None:
+        """The endpoint failed. Starts a cooldown at the threshold, and again when a trial failed."""
+        self.failures += 1
+        self.trial_until = 0.0
+        if self.seconds and self.failures >= self.threshold:
+            self.until = now + self.seconds
+            self.reason = reason
+
+    def rest(self, now: float, seconds: float) -> None:
+        """The endpoint asked for a pause of ``seconds``. Never shortens a pause that is under way."""
+        self.trial_until = 0.0
+        self.resting_until = max(self.resting_until, now + seconds)
+
+    def released(self) -> None:
+        """The request that was sent told nothing about the endpoint (the client went away): its trial may be repeated."""
+        self.trial_until = 0.0
+
+    def ends(self) -> float:
+        """The time from which a request may be sent; not after now when one may already."""
+        return max(self.until, self.trial_until, self.resting_until)
+
+    def __repr__(self) -> str:
+        return f"<Cooldown failures={self.failures}/{self.threshold} until={self.until} resting={self.resting_until}>"

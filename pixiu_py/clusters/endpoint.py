@@ -1,0 +1,94 @@
+"""An endpoint at run time: where it is, what it may be sent, and how it has been doing.
+
+``Endpoint`` lives as long as its identity (cluster, id, address, key) stays the same; a changed address or key makes a new
+one, with a clean record.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pixiu_py.clusters.cooldown import Cooldown
+from pixiu_py.config.types import Secret
+
+if TYPE_CHECKING:
+    from pixiu_py.upstream.retry import RetryPolicy
+
+
+class Endpoint:
+    """One instance of a cluster."""
+
+    __slots__ = (
+        "__weakref__",
+        "address",
+        "api_key",
+        "auth_header",
+        "client_auth",
+        "cluster",
+        "cooldown",
+        "fallback",
+        "healthy",
+        "host",
+        "host_header",
+        "id",
+        "in_flight",
+        "key",
+        "meta",
+        "models",
+        "name",
+        "path_prefix",
+        "port",
+        "provider",
+        "removed",
+        "retry",
+        "scheme",
+        "tls_verify",
+        "weight",
+    )
+
+    def __init__(self, cluster: str, id: str, host: str, port: int) -> None:  # noqa: A002 - the field's name
+        self.cluster = cluster
+        self.id = id
+        self.name = ""
+        #: Name or IP address to connect to.
+        self.host = host
+        self.port = port
+        #: ``host:port``, for logs and attempt records.
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        #: ``http`` or ``https``; empty: the filter's scheme.
+        self.scheme = ""
+        #: Value of the Host header.
+        self.host_header = ""
+        self.path_prefix = ""
+        self.tls_verify = True
+        #: Weight for WeightRandom.
+        self.weight = 0
+        self.meta: dict[str, Any] = {}
+
+        self.provider = ""
+        self.api_key: Secret | None = None
+        #: Lower-case name of the header that carries the key.
+        self.auth_header = "authorization"
+        self.client_auth = "pass"
+        #: Model names clients use → name the endpoint knows; empty: serves any model under its own name.
+        self.models: dict[str, str] = {}
+        self.fallback = False
+        self.retry: RetryPolicy | None = None
+        self.cooldown = Cooldown(seconds=0.0, threshold=1)
+
+        #: Identity: (cluster, id, address, digest of the key). Shared state is stored under it.
+        self.key: tuple[str, str, str, str] = (cluster, id, self.address, "")
+        #: Verdict of the active health checks.
+        self.healthy = True
+        #: Exchanges that use it right now.
+        self.in_flight = 0
+        #: True once it has left its cluster; its idle connections are closed.
+        self.removed = False
+
+    def serves(self, model: str) -> bool:
+        """True when this endpoint may be asked for ``model``; an empty name means any."""
+        return not model or not self.models or model in self.models
+
+    def __repr__(self) -> str:
+        state = "healthy" if self.healthy else "unhealthy"
+        return f"<Endpoint {self.cluster}/{self.id} {self.address} {state} in_flight={self.in_flight}>"

@@ -1,0 +1,114 @@
+"""A compiled filter chain: which hooks exist, and in which order they are called.
+
+Decode runs in config order and stops at the first filter that answers. Encode, encode_chunk and done run in reverse, over
+the filters that were entered: a local reply made by the second of five passes the second and the first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pixiu_py.filters.base import HttpFilter, overrides
+
+if TYPE_CHECKING:
+    from pixiu_py.http.exchange import Exchange, Response
+
+log = structlog.get_logger("pixiu_py.filters")
+
+#: (position in the chain, hook, whether it must be awaited)
+Hook = tuple[int, Callable[..., Any], bool]
+
+
+class FilterChain:
+    """The filters of one route, ready to be called. Immutable."""
+
+    __slots__ = ("_chunks", "_decode", "_done", "_encode", "_ends", "filters", "rewriters")
+
+    def __init__(self, filters: Sequence[HttpFilter]) -> None:
+        self.filters = tuple(filters)
+        self._decode = self._hooks("decode")
+        self._encode = tuple(reversed(self._hooks("encode")))
+        self._chunks = tuple(reversed(self._hooks("encode_chunk")))
+        self._ends = {position: call for position, call, _ in self._hooks("encode_end")}
+        self._done = tuple(reversed(self._hooks("done")))
+        #: Positions of the filters that may change the length of a body.
+        self.rewriters = tuple(
+            position
+            for position, filter_ in enumerate(self.filters)
+            if filter_.rewrites_body and (overrides(filter_, "encode_chunk") or overrides(filter_, "encode_end"))
+        )
+
+    def _hooks(self, name: str) -> tuple[Hook, ...]:
+        return tuple(
+            (position, getattr(filter_, name), inspect.iscoroutinefunction(getattr(filter_, name)))
+            for position, filter_ in enumerate(self.filters)
+            if overrides(filter_, name)
+        )
+
+    async def decode(self, exchange: Exchange) -> Response | None:
+        """Run the request through the filters; the first response ends it. None when no filter answered."""
+        for position, call, is_async in self._decode:
+            exchange.entered = position + 1
+            response: Response | None = await call(exchange) if is_async else call(exchange)
+            if response is not None:
+                return response
+        exchange.entered = len(self.filters)
+        return None
+
+    async def encode(self, exchange: Exchange) -> None:
+        """Run the response head back through the filters that were entered."""
+        for position, call, is_async in self._encode:
+            if position >= exchange.entered:
+                continue
+            if is_async:
+                await call(exchange)
+            else:
+                call(exchange)
+
+    def rewrites(self, exchange: Exchange) -> bool:
+        """True when some entered filter may change the body's length."""
+        return any(position < exchange.entered for position in self.rewriters)
+
+    def watches(self, exchange: Exchange) -> bool:
+        """True when some entered filter wants to see the body."""
+        return any(position < exchange.entered for position, _, _ in self._chunks) or any(
+            position < exchange.entered for position in self._ends
+        )
+
+    def encode_chunk(self, exchange: Exchange, chunk: bytes) -> bytes:
+        """Pass one piece of the body through the filters that asked."""
+        for position, call, _ in self._chunks:
+            if position < exchange.entered and chunk:
+                chunk = call(exchange, chunk)
+        return chunk
+
+    def encode_end(self, exchange: Exchange) -> bytes:
+        """Collect what the filters held back; what one returns still passes those after it."""
+        rest = b""
+        for position in range(len(self.filters) - 1, -1, -1):
+            if position >= exchange.entered:
+                continue
+            for at, call, _ in self._chunks:
+                if at == position and rest:
+                    rest = call(exchange, rest)
+            end = self._ends.get(position)
+            if end is not None:
+                rest += end(exchange)
+        return rest
+
+    async def done(self, exchange: Exchange) -> None:
+        """Tell every entered filter that it is over. One that fails is logged and does not keep the others from hearing."""
+        for position, call, is_async in self._done:
+            if position >= exchange.entered:
+                continue
+            try:
+                if is_async:
+                    await call(exchange)
+                else:
+                    call(exchange)
+            except Exception:  # a fault in one filter's book-keeping must not lose another's
+                log.exception("filter failed in done", filter=type(self.filters[position]).__name__)

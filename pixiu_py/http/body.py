@@ -1,0 +1,157 @@
+"""Bodies: the contract between what produces bytes (endpoint, filter) and what takes them (the client's connection).
+
+A response body is *piped*: the producer writes into a sink as bytes come, and waits only when the sink is full. That lets
+an endpoint's connection hand each chunk straight to the client's transport, with no task woken in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from aiohttp.streams import StreamReader
+
+from pixiu_py.errors import BodyTimeout, BodyTooLarge, DownstreamError
+
+
+class Sink(Protocol):
+    """Takes the bytes of a response body."""
+
+    def write(self, chunk: bytes) -> bool:
+        """Take a chunk. False: the sink is full, ``drain()`` before the next one."""
+
+    async def drain(self) -> None:
+        """Wait until there is room. Raises ``ClientGone``."""
+
+    def flush_head(self) -> None:
+        """Send the response head now if it has not been sent: the body will take its time."""
+
+    def finish(self, chunk: bytes = b"") -> None:
+        """The body is complete with this last chunk."""
+
+
+class Body(Protocol):
+    """A response body that is produced while it is sent."""
+
+    #: Bytes to come, or None when that is not known beforehand.
+    length: int | None
+
+    async def pipe(self, sink: Sink) -> None:
+        """Write everything into ``sink`` and finish it.
+
+        Raises ``UpstreamError`` when the body breaks off; the sink is then left unfinished. Cancelling stops the producer.
+        """
+
+    def abort(self) -> None:
+        """Let go of what is left, without sending it. Does nothing after the end."""
+
+
+class GeneratorBody:
+    """A body made by an async generator, for filters that answer themselves."""
+
+    length: int | None = None
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+
+    async def pipe(self, sink: Sink) -> None:
+        """Send each chunk at once."""
+        sink.flush_head()
+        async for chunk in self._chunks:
+            if not sink.write(chunk):
+                await sink.drain()
+        sink.finish()
+
+    def abort(self) -> None:
+        """Nothing to let go of: the generator has not been started, or was cancelled."""
+
+
+class RequestBody:
+    """The body of a client's request: read whole, up to a limit, or streamed. One of the two, once.
+
+    ``send_continue`` writes the interim response that a client with ``Expect: 100-continue`` is waiting for; it is called
+    when the body is first wanted, so that a request refused by its head alone never sends one.
+    """
+
+    __slots__ = ("_content", "_idle_timeout", "_send_continue", "_source", "length", "received")
+
+    def __init__(
+        self,
+        source: StreamReader,
+        length: int | None,
+        idle_timeout: float = 20.0,
+        send_continue: Callable[[], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._content: bytes | None = None
+        self._idle_timeout = idle_timeout
+        self._send_continue = send_continue
+        #: Declared bytes; None for a chunked body.
+        self.length = length
+        #: Bytes taken from the client so far.
+        self.received = 0
+
+    @property
+    def exists(self) -> bool:
+        """False when the request has no body at all."""
+        return self.length != 0
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body; read once, then remembered. Raises ``BodyTooLarge`` above ``limit`` bytes, ``BodyTimeout``."""
+        if self._content is not None:
+            return self._content
+        if self.length is not None and self.length > limit:
+            raise BodyTooLarge(f"request body of {self.length} bytes is above the limit of {limit}")
+        source = self._source
+        if source.is_eof():  # the common case: the body came together with the head
+            content = source.read_nowait()
+            self.received = len(content)
+        else:
+            content = await self._collect(limit)
+        self._content = content
+        if self.received > limit:
+            raise BodyTooLarge(f"request body is above the limit of {limit} bytes")
+        return content
+
+    def peek(self) -> bytes | None:
+        """The whole body if it has been read before, else None."""
+        return self._content
+
+    async def _collect(self, limit: int) -> bytes:
+        parts = []
+        async for chunk in self.stream():
+            parts.append(chunk)
+            if self.received > limit:
+                raise BodyTooLarge(f"request body is above the limit of {limit} bytes")
+        return b"".join(parts)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body as it comes, with back-pressure to the client. Yields the remembered body after ``read()``."""
+        if self._content is not None:
+            if self._content:
+                yield self._content
+            return
+        if self._send_continue is not None:
+            send, self._send_continue = self._send_continue, None
+            send()
+        while True:
+            chunk = await self._next()
+            if not chunk:
+                return
+            self.received += len(chunk)
+            yield chunk
+
+    async def _next(self) -> bytes:
+        source = self._source
+        try:
+            if source.is_eof() or source.total_bytes > self.received:
+                return await source.readany()  # something is there: no timer needed
+            async with asyncio.timeout(self._idle_timeout or None):
+                return await source.readany()
+        except TimeoutError:
+            raise BodyTimeout("the client stopped sending its body") from None
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - aiohttp's payload errors share no base; this is their one edge
+            raise DownstreamError("the request body is malformed or incomplete") from error

@@ -1,0 +1,161 @@
+"""What travels: one request, its response, and all that is known about them. Per-request state lives nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import orjson
+
+from pixiu_py.errors import DownstreamError
+from pixiu_py.http.headers import Headers
+
+if TYPE_CHECKING:
+    from pixiu_py.clusters.cluster import Cluster
+    from pixiu_py.http.body import Body, RequestBody
+    from pixiu_py.routing.table import CompiledRoute
+
+#: Default limit of a request body that some filter has to read whole.
+MAX_BUFFERED_BODY = 32 * 2**20
+
+_UNPARSED = object()
+
+
+class Request:
+    """The client's request. ``target`` is as the client wrote it; ``path`` and ``query`` are its undecoded halves."""
+
+    __slots__ = (
+        "_json",
+        "body",
+        "client_address",
+        "headers",
+        "method",
+        "path",
+        "query",
+        "scheme",
+        "target",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(self, method: str, target: str, headers: Headers, body: RequestBody) -> None:
+        self.method = method
+        self.target = target
+        self.path, _, self.query = target.partition("?")
+        self.headers = headers
+        self.body = body
+        self.version = (1, 1)
+        self.scheme = "http"
+        #: Address of the peer that opened the connection, without port; empty for a Unix socket.
+        self.client_address = ""
+        #: Protocol the client wants to switch to (``websocket``), or empty.
+        self.upgrade = ""
+        self._json: Any = _UNPARSED
+
+    @property
+    def decoded_path(self) -> str:
+        """The path with percent-escapes resolved, for matching only."""
+        return unquote(self.path) if "%" in self.path else self.path
+
+    def cookie(self, name: str) -> str | None:
+        """The value of one cookie."""
+        for line in self.headers.getall("cookie"):
+            for pair in line.split(";"):
+                key, _, value = pair.strip().partition("=")
+                if key == name:
+                    return value
+        return None
+
+    async def json(self, limit: int = MAX_BUFFERED_BODY) -> Any:
+        """The body as JSON, parsed once. Raises ``DownstreamError`` when it is not JSON, ``BodyTooLarge``."""
+        if self._json is _UNPARSED:
+            content = await self.body.read(limit)
+            try:
+                self._json = orjson.loads(content)
+            except orjson.JSONDecodeError:
+                raise DownstreamError("the request body is not valid JSON") from None
+        return self._json
+
+
+class Response:
+    """A response on its way to the client. ``body`` is bytes, or a ``Body`` that is produced while it is sent."""
+
+    __slots__ = ("body", "headers", "reason", "status")
+
+    def __init__(self, status: int, headers: Headers | None = None, body: bytes | Body = b"", reason: str = "") -> None:
+        self.status = status
+        self.headers = headers if headers is not None else Headers()
+        self.body = body
+        #: Reason phrase; empty: the usual one.
+        self.reason = reason
+
+    @classmethod
+    def json(cls, status: int, document: Any) -> Response:
+        """A JSON response."""
+        return cls(status, Headers([(b"Content-Type", b"application/json")]), orjson.dumps(document))
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at one endpoint. ``status`` is 0 when no response head came; ``error`` is empty on success."""
+
+    endpoint_id: str
+    address: str
+    cluster: str
+    status: int = 0
+    error: str = ""
+    seconds: float = 0.0
+    model: str = ""
+
+    @property
+    def success(self) -> bool:
+        """True for an answer that was handed to the client."""
+        return not self.error
+
+
+class Exchange:
+    """A request, its response, its route and its history. Times are seconds of the loop's clock; 0 means not yet."""
+
+    __slots__ = (
+        "attempts",
+        "bytes_sent",
+        "cluster",
+        "end_reason",
+        "entered",
+        "error",
+        "first_byte",
+        "listener",
+        "params",
+        "path_values",
+        "request",
+        "request_id",
+        "response",
+        "route",
+        "started",
+        "status",
+    )
+
+    def __init__(self, request: Request, started: float, listener: str = "") -> None:
+        self.request = request
+        self.listener = listener
+        self.started = started
+        self.first_byte = 0.0
+        self.request_id = ""
+        self.route: CompiledRoute | None = None
+        self.cluster: Cluster | None = None
+        #: Values of ``:name`` segments of the route's path.
+        self.path_values: dict[str, str] = {}
+        self.response: Response | None = None
+        self.attempts: list[Attempt] = []
+        #: What filters tell each other; new for each exchange.
+        self.params: dict[str, Any] = {}
+        #: Filters whose decode has been called; their encode and done will be.
+        self.entered = 0
+        #: Status that went to the client; 0 if none did.
+        self.status = 0
+        #: Body bytes that went to the client.
+        self.bytes_sent = 0
+        #: Why it ended: ``complete``, ``client_gone``, ``truncated``, or the kind of the error.
+        self.end_reason = ""
+        self.error: BaseException | None = None
