@@ -1,0 +1,33 @@
+"""Fixtures for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest_asyncio
+
+if TYPE_CHECKING:
+    from tests.fakes.gateway import RunningGateway
+
+StartGateway = Callable[[str], "Awaitable[RunningGateway]"]
+
+
+@pytest_asyncio.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
+    """``await gateway(yaml)`` starts a gateway. All are stopped at the end, and must leave no task and no socket."""
+    from tests.fakes.gateway import Leaks, RunningGateway
+
+    started: list[RunningGateway] = []
+    leaks = Leaks()
+
+    async def start(text: str) -> RunningGateway:
+        running = await RunningGateway.start(text, tmp_path)
+        started.append(running)
+        return running
+
+    yield start
+    for running in reversed(started):
+        await running.stop()
+    await leaks.check()
