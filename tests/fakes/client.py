@@ -16,7 +16,8 @@ from tests.fakes.wire import Message, Raw, parse_fields, read_body, read_head
 
 #: Longest wait for anything; a test that hits it has failed.
 PATIENCE = 5.0
-LIMIT = 2**26
+#: Bytes that are read ahead, at most twice.
+LIMIT = 2**20
 
 
 @dataclass

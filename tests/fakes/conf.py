@@ -15,7 +15,7 @@ Block = dict[str, Any]
 def endpoint(
     where: Upstream | int, name: str = "", *, retry: int | Block = 0, outer: Block | None = None, **llm_meta: Any
 ) -> Block:
-    """One LLM endpoint, ``name`` is its id. ``retry``: a number of retries, or a policy; ``outer``: keys beside ``llm_meta``."""
+    """One LLM endpoint with this id. ``retry``: a number of retries or a policy; ``outer``: keys beside ``llm_meta``."""
     port = where if isinstance(where, int) else where.port
     if isinstance(retry, int):
         retry = {"name": "CountBased", "config": {"times": retry}} if retry else {"name": "NoRetry"}

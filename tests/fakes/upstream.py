@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from tests.fakes.wire import Message, parse_fields, read_body, read_head
 
-LIMIT = 2**26
+#: Bytes that are read ahead, at most twice.
+LIMIT = 2**20
 
 
 @dataclass
