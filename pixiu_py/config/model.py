@@ -78,6 +78,17 @@ class RouteConfig(Model, frozen=True):
     dynamic: Annotated[bool, doc("Accepted for Pixiu's sake; adapters may add routes.")] = False
 
 
+class HttpConnectionManagerConfig(Model, frozen=True):
+    """The network filter of HTTP listeners: routes, and the filters that requests pass."""
+
+    route_config: Annotated[RouteConfig, doc("Which request goes where.")] = field(default_factory=RouteConfig)
+    http_filters: Annotated[list[HttpFilterRef], doc("The filter chain, in order; the last one answers.")] = []
+    server_name: Annotated[str, doc("Name of this gateway.")] = "pixiu-py"
+    generate_request_id: Annotated[bool, doc("Give each request that has no x-request-id a fresh one.")] = True
+    timeout: Annotated[Duration, doc("Accepted and unused: filters have timeouts of their own.")] = 0.0
+    idle_timeout: Annotated[Duration, doc("Accepted and unused: see the listener's config.")] = 0.0
+
+
 # --- listeners -------------------------------------------------------------------------------------------------------
 
 
@@ -245,7 +256,7 @@ class AdapterRef(PluginRef, frozen=True):
     case_insensitive: ClassVar[bool] = True
 
     id: str = ""
-    enabled: Annotated[str | bool, doc("Pixiu writes it as a string.")] = True
+    enabled: Annotated[bool, doc('Pixiu writes it as a string: "true".')] = True
 
 
 class AccessLog(Outer, frozen=True):
