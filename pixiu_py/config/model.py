@@ -1,6 +1,7 @@
 """The shape of ``conf.yaml``: Pixiu's keys, spellings and defaults, plus our own keys, each with its description.
 
-Only shapes and rules that concern one block live here; rules across blocks (a route names a cluster) are in ``check.py``.
+Only shapes and rules that concern one block live here; rules across blocks (a route names a cluster) are in
+``check.py``.
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ class RouteAction(Model, frozen=True):
     cluster_not_found_response_code: Annotated[int, doc("Status when the cluster has no endpoint at all.")] = 503
 
 
-class Route(Model, frozen=True):
+class Route(Model, frozen=True, kw_only=True):
     """One entry of a route table."""
 
     id: str = ""
     match: RouteMatch
     route: RouteAction
-    http_filters: Annotated[list[HttpFilterRef] | None, doc("This route's own chain, in place of the manager's.")] = None
+    http_filters: Annotated[list[HttpFilterRef] | None, doc("This route's own chain, not the manager's.")] = None
 
 
 class RouteConfig(Model, frozen=True):
@@ -95,7 +96,7 @@ class HttpConnectionManagerConfig(Model, frozen=True):
 class SocketAddress(Outer, frozen=True):
     """Where to listen, or where an endpoint is."""
 
-    address: str = "0.0.0.0"
+    address: str = "0.0.0.0"  # noqa: S104 - Pixiu's default
     port: Port = 8881
     resolver_name: Annotated[str, doc("Accepted and unused, as in Pixiu.")] = ""
     domains: Annotated[list[str], doc("Endpoints: the host to call, domains[0], optionally with a port.")] = []

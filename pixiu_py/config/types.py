@@ -30,7 +30,7 @@ def doc(text: str) -> Meta:
 
 
 def parse_duration(value: Any) -> float:
-    """Seconds of a Go duration string. Raises ``ValueError`` for anything else; a bare number has no unit, so only 0 is one."""
+    """Seconds of a Go duration string. A bare number has no unit, so only 0 is one. Raises ``ValueError``."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0:
         return 0.0
     if isinstance(value, str):
@@ -91,7 +91,7 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class PluginRef(Model, frozen=True):
-    """A kind and its config block, as ``{name: …, config: {…}}``. The reader fills ``config`` with the decoded model."""
+    """A kind and its config block, ``{name: …, config: {…}}``. The reader fills ``config`` with the decoded model."""
 
     family: ClassVar[Family]
     name: str
