@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pixiu_py.http.exchange import Exchange
 
 
+#: Position of the configured endpoint, host, port. Port 0: the default port of whatever scheme is spoken.
+Address = tuple[int, str, int]
+
+
 class LoadBalancer:
     """Chooses one of a set of endpoints.
 
@@ -21,7 +25,7 @@ class LoadBalancer:
     """
 
     #: True when ``pick`` wants the parsed body (``exchange.request.json()``) to have been read before.
-    needs_body: ClassVar[bool] = False
+    needs_body: bool = False
 
     def __init__(self, config: ClusterConfig, context: Context) -> None:
         self.config = config
@@ -40,16 +44,20 @@ class LoadBalancer:
 class Discovery:
     """A cluster type: turns configured endpoints into addresses, once (Static) or again and again (DNS).
 
-    ``publish`` takes the complete new list of (position of the configured endpoint, host, port). It is called at least once before ``start``
-    returns, and may be called again at any time; a failed refresh does not call it, so the last good list stays.
+    ``publish`` takes the complete new list. It is called at least once before ``start`` returns, and may be called
+    again at any time; a failed refresh does not call it, so the last good list stays.
     """
 
-    def __init__(
-        self, config: ClusterConfig, context: Context, publish: Callable[[Sequence[tuple[int, str, int]]], None]
-    ) -> None:
+    #: True: every address is an endpoint of its own, with the id ``<configured id>@<host>``, whether it has siblings or
+    #: not, so that an endpoint stays the same when others come and go. False: one address for each configured endpoint.
+    many: ClassVar[bool] = False
+
+    def __init__(self, config: ClusterConfig, context: Context, publish: Callable[[Sequence[Address]], None]) -> None:
         self.config = config
         self.context = context
         self.publish = publish
+        #: What the cluster's predecessor had published before a reload: good until something newer is known.
+        self.known: Sequence[Address] = ()
 
     async def start(self) -> None:
         """Publish the first list; start refreshing if the type does so."""

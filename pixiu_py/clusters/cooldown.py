@@ -61,7 +61,7 @@ class Cooldown:
         return self.untroubled or self.state(now) in (State.READY, State.TRIAL)
 
     def begin(self, now: float) -> None:
-        """A request is being sent. If it is the trial, the others stay away for another cooldown or until it has ended."""
+        """A request is being sent. If it is the trial, others stay away for another cooldown or until it has ended."""
         if self.until and self.state(now) is State.TRIAL:
             self.trial_until = now + self.seconds
 
@@ -85,7 +85,7 @@ class Cooldown:
         self.resting_until = max(self.resting_until, now + seconds)
 
     def released(self) -> None:
-        """The request that was sent told nothing about the endpoint (the client went away): its trial may be repeated."""
+        """The request told nothing about the endpoint (the client went away): its trial may be repeated."""
         self.trial_until = 0.0
 
     def ends(self) -> float:

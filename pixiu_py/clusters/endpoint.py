@@ -1,7 +1,7 @@
 """An endpoint at run time: where it is, what it may be sent, and how it has been doing.
 
-``Endpoint`` lives as long as its identity (cluster, id, address, key) stays the same; a changed address or key makes a new
-one, with a clean record.
+``Endpoint`` lives as long as its identity (cluster, id, address, key) stays the same; a changed address or key makes a
+new one, with a clean record.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Endpoint:
         "removed",
         "retry",
         "scheme",
+        "server_name",
+        "settings",
         "tls_verify",
         "weight",
     )
@@ -52,9 +54,12 @@ class Endpoint:
         self.name = ""
         #: Name or IP address to connect to.
         self.host = host
+        #: 0: none was configured; the scheme that is spoken decides, see ``port_for``.
         self.port = port
-        #: ``host:port``, for logs and attempt records.
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        #: ``host:port``, for logs and attempt records; the host alone when there is no port.
+        self.address = _address(host, port)
+        #: Name for TLS (SNI and the certificate): the configured one, also when ``host`` is an address found for it.
+        self.server_name = host
         #: ``http`` or ``https``; empty: the filter's scheme.
         self.scheme = ""
         #: Value of the Host header.
@@ -64,6 +69,8 @@ class Endpoint:
         #: Weight for WeightRandom.
         self.weight = 0
         self.meta: dict[str, Any] = {}
+        #: What it was built from: a reload keeps the object when this is equal.
+        self.settings: Any = None
 
         self.provider = ""
         self.api_key: Secret | None = None
@@ -89,6 +96,15 @@ class Endpoint:
         """True when this endpoint may be asked for ``model``; an empty name means any."""
         return not model or not self.models or model in self.models
 
+    def port_for(self, scheme: str) -> int:
+        """The port to connect to when ``http`` or ``https`` is spoken."""
+        return self.port or (443 if scheme == "https" else 80)
+
     def __repr__(self) -> str:
         state = "healthy" if self.healthy else "unhealthy"
         return f"<Endpoint {self.cluster}/{self.id} {self.address} {state} in_flight={self.in_flight}>"
+
+
+def _address(host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{port}" if port else shown
