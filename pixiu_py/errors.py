@@ -82,6 +82,13 @@ class DownstreamError(GatewayError):
     kind = "bad_request"
 
 
+class MethodNotAllowed(DownstreamError):
+    """The method is not offered here."""
+
+    status = 405
+    kind = "method_not_allowed"
+
+
 class BodyTooLarge(DownstreamError):
     """The request body is above the limit of the filter that has to buffer it."""
 

@@ -21,6 +21,7 @@ from pixiu_py.config.types import Empty, Model
 if TYPE_CHECKING:
     from pixiu_py.clusters.manager import ClusterManager
     from pixiu_py.http.exchange import Exchange, Response
+    from pixiu_py.observability.access_log import AccessLog
     from pixiu_py.registry import Registry
     from pixiu_py.tasks import Tasks
 
@@ -36,6 +37,8 @@ class Context:
     #: Seconds, monotonic: the loop's clock.
     clock: Callable[[], float]
     random: random.Random
+    #: One line per exchange; None when it is switched off.
+    access_log: AccessLog | None = None
 
 
 class HttpFilter:

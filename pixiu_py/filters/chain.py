@@ -26,7 +26,7 @@ Hook = tuple[int, Callable[..., Any], bool]
 class FilterChain:
     """The filters of one route, ready to be called. Immutable."""
 
-    __slots__ = ("_chunks", "_decode", "_done", "_encode", "_ends", "filters", "rewriters")
+    __slots__ = ("_chunks", "_decode", "_done", "_encode", "_ends", "awaits_done", "filters", "rewriters")
 
     def __init__(self, filters: Sequence[HttpFilter]) -> None:
         self.filters = tuple(filters)
@@ -35,6 +35,8 @@ class FilterChain:
         self._chunks = tuple(reversed(self._hooks("encode_chunk")))
         self._ends = {position: call for position, call, _ in self._hooks("encode_end")}
         self._done = tuple(reversed(self._hooks("done")))
+        #: True when some filter's done is a coroutine.
+        self.awaits_done = any(is_async for _, _, is_async in self._done)
         #: Positions of the filters that may change the length of a body.
         self.rewriters = tuple(
             position

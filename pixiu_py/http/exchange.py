@@ -14,6 +14,7 @@ from pixiu_py.http.headers import Headers
 if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.http.body import Body, RequestBody
+    from pixiu_py.http.server import DownstreamConnection
     from pixiu_py.routing.table import CompiledRoute
 
 #: Default limit of a request body that some filter has to read whole.
@@ -121,6 +122,7 @@ class Exchange:
         "attempts",
         "bytes_sent",
         "cluster",
+        "connection",
         "end_reason",
         "entered",
         "error",
@@ -142,7 +144,9 @@ class Exchange:
         self.started = started
         self.first_byte = 0.0
         self.request_id = ""
-        self.route: CompiledRoute | None = None
+        #: The client's connection, for the one who takes it over after an upgrade.
+        self.connection: DownstreamConnection | None = None
+        self.route: CompiledRoute[Any] | None = None
         self.cluster: Cluster | None = None
         #: Values of ``:name`` segments of the route's path.
         self.path_values: dict[str, str] = {}

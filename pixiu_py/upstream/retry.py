@@ -69,7 +69,7 @@ class BackoffConfig(RetryConfig, frozen=True):
 
     initialInterval: Annotated[Duration, doc("Wait before the first retry.")] = 0.1  # noqa: N815 - Pixiu's key
     maxInterval: Annotated[Duration, doc("Longest wait, jitter included.")] = 5.0  # noqa: N815 - Pixiu's key
-    multiplier: Annotated[float, Meta(ge=1, description="Growth from one wait to the next.")] = 2.0
+    multiplier: Annotated[float, Meta(ge=1, le=1000, description="Growth from one wait to the next.")] = 2.0
 
 
 @plugin(Family.RETRY_POLICY, "ExponentialBackoff")

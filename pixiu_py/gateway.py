@@ -1,0 +1,160 @@
+"""From a configuration to a running gateway, and to its end.
+
+``Gateway`` is one event loop's worth: build, start, drain, stop. ``run`` is the process around it: loop, signals, workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import structlog
+import uvloop
+
+from pixiu_py.clusters.manager import ClusterManager
+from pixiu_py.errors import StartError
+from pixiu_py.filters.base import Context
+from pixiu_py.listeners.base import Listener
+from pixiu_py.observability.access_log import AccessLog
+from pixiu_py.observability.log import configure
+from pixiu_py.registry import Family, Registry
+from pixiu_py.tasks import Tasks
+
+if TYPE_CHECKING:
+    from pixiu_py.config.model import Config
+    from pixiu_py.config.model import Listener as ListenerConfig
+    from pixiu_py.settings import Settings
+
+log = structlog.get_logger("pixiu_py.gateway")
+
+
+class Gateway:
+    """A running gateway. Two of them can live in one process."""
+
+    def __init__(self, config: Config, registry: Registry, *, reuse_port: bool = False) -> None:
+        self.config = config
+        self._registry = registry
+        self._reuse_port = reuse_port
+        self._listeners: dict[str, Listener] = {}
+        self._resources = AsyncExitStack()
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Listener name → bound (host, port)."""
+        return {name: listener.address for name, listener in self._listeners.items()}
+
+    async def start(self) -> None:
+        """Build and start everything; what has been started is closed again when something fails."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._resources.aclose()
+            raise
+
+    async def _start(self) -> None:
+        resources = self.config.static_resources
+        tasks = Tasks("gateway")
+        self._resources.push_async_callback(tasks.close)
+        clusters = ClusterManager()
+        context = Context(
+            clusters=clusters,
+            registry=self._registry,
+            tasks=tasks,
+            clock=asyncio.get_running_loop().time,
+            random=random.Random(),  # noqa: S311 - balancing and jitter
+            access_log=await self._access_log(),
+        )
+        clusters.build(resources.clusters, context)
+        self._resources.push_async_callback(clusters.close)
+        await clusters.start()
+        for listener in [await self._listener(config, context) for config in resources.listeners]:
+            self._resources.push_async_callback(listener.close)
+            await listener.start(reuse_port=self._reuse_port)
+
+    async def _access_log(self) -> AccessLog | None:
+        if not self.config.access_log.enable:
+            return None
+        access_log = AccessLog(self.config.access_log)
+        access_log.start()
+        self._resources.push_async_callback(access_log.close)
+        return access_log
+
+    async def _listener(self, config: ListenerConfig, context: Context) -> Listener:
+        """Build a listener and start its filters; it does not accept yet."""
+        reference = config.filter_chains.filters[0]
+        name = self._unique_name(config)
+        filter_class = self._registry.find(Family.NETWORK_FILTER, reference.name)
+        listener_class = self._registry.find(Family.LISTENER, config.protocol_type.upper())
+        if filter_class is None or listener_class is None:
+            raise StartError(f"{name}: {reference.name} over {config.protocol_type} is not known")
+        network_filter = filter_class.cls(reference.config, config.config, context, name)
+        self._resources.push_async_callback(network_filter.close)
+        await network_filter.start()
+        listener: Listener = listener_class.cls(config, network_filter, context)
+        self._listeners[name] = listener
+        return listener
+
+    def _unique_name(self, config: ListenerConfig) -> str:
+        """Pixiu gives every HTTP listener the same name; ours tell them apart by their ports."""
+        address = config.address.socket_address
+        name = config.name or f"{address.address}-{address.port}-{config.protocol_type}"
+        return name if name not in self._listeners else f"{name}-{len(self._listeners) + 1}"
+
+    async def drain(self) -> None:
+        """Accept nothing more and wait, up to ``shutdown_config.timeout``, for what is under way."""
+        listeners = list(self._listeners.values())
+        for listener in listeners:
+            listener.stop_accepting()
+        timeout = self.config.static_resources.shutdown_config.timeout
+        await asyncio.gather(*(listener.drain(timeout) for listener in listeners))
+
+    async def stop(self) -> None:
+        """End at once: listeners, filters, clusters, tasks, in the reverse of their start."""
+        await self._resources.aclose()
+
+
+def run(config: Config, registry: Registry, settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code; raises ``StartError``."""
+    configure(settings.log_level or config.log.level or "info", settings.log_format or config.log.format)
+    if settings.workers != 1:
+        from pixiu_py.workers import supervise
+
+        return supervise(settings.workers, lambda: _serve_until_signal(config, registry, reuse_port=True))
+    return _serve_until_signal(config, registry)
+
+
+def _serve_until_signal(config: Config, registry: Registry, *, reuse_port: bool = False) -> int:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, registry, reuse_port))
+    return 0
+
+
+async def _serve(config: Config, registry: Registry, reuse_port: bool) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    force = asyncio.Event()
+
+    def on_signal() -> None:
+        (force if stop.is_set() else stop).set()  # a second signal does not wait for anybody
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    gateway = Gateway(config, registry, reuse_port=reuse_port)
+    await gateway.start()
+    for name, (host, port) in gateway.addresses.items():
+        log.info("listening", listener=name, address=f"{host}:{port}")
+    await stop.wait()
+    log.info("draining", timeout=config.static_resources.shutdown_config.timeout)
+    await _first_of(gateway.drain(), force.wait())
+    await gateway.stop()
+    log.info("stopped")
+
+
+async def _first_of(*waits: object) -> None:
+    tasks = Tasks("shutdown")
+    running = [tasks.spawn(wait, "wait") for wait in waits]  # type: ignore[arg-type]
+    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    await tasks.close()

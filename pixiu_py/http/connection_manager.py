@@ -1,0 +1,212 @@
+"""``dgp.filter.httpconnectionmanager``: the way of one request, on one screen. See ``handle``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar
+
+import structlog
+
+from pixiu_py.config.model import HttpConnectionManagerConfig, HttpServerConfig, Route
+from pixiu_py.errors import ClientGone, DownstreamError, GatewayError, HeadersTooLarge, MethodNotAllowed, NoRoute
+from pixiu_py.filters.base import Context, HttpFilter
+from pixiu_py.filters.chain import FilterChain
+from pixiu_py.http.body import RequestBody
+from pixiu_py.http.exchange import Exchange, Request, Response
+from pixiu_py.http.headers import Headers
+from pixiu_py.http.local_reply import error_reply, local_reply
+from pixiu_py.http.request_id import request_id
+from pixiu_py.http.server import RawRequest, Sent
+from pixiu_py.http.writer import ResponseWriter
+from pixiu_py.registry import Family, plugin
+from pixiu_py.routing.table import RouteTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pixiu_py.config.types import HttpFilterRef
+
+log = structlog.get_logger("pixiu_py.http")
+
+_NO_FILTERS = FilterChain(())
+
+
+@plugin(Family.NETWORK_FILTER, "dgp.filter.httpconnectionmanager")
+class HttpConnectionManager:
+    """Routes requests and runs their filter chains."""
+
+    Config: ClassVar[type[HttpConnectionManagerConfig]] = HttpConnectionManagerConfig
+
+    def __init__(
+        self, config: HttpConnectionManagerConfig, server: HttpServerConfig, context: Context, listener: str = ""
+    ) -> None:
+        self._config = config
+        self._server = server
+        self._context = context
+        self._listener = listener
+        self._filters: list[HttpFilter] = []
+        default = self._chain(config.http_filters)
+        self._routes: RouteTable[FilterChain] = RouteTable(
+            [(route, self._chain_of(route, default)) for route in config.route_config.routes]
+        )
+        #: Set when the listener ends: each response then closes its connection.
+        self.draining = False
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the filters, in order."""
+        for filter_ in self._filters:
+            await filter_.start()
+
+    async def close(self) -> None:
+        """Close the filters, in reverse; one that fails does not keep the others from closing."""
+        for filter_ in reversed(self._filters):
+            try:
+                await filter_.close()
+            except Exception:
+                log.exception("filter failed to close", filter=type(filter_).__name__)
+
+    def _chain_of(self, route: Route, default: FilterChain) -> FilterChain:
+        return default if route.http_filters is None else self._chain(route.http_filters)
+
+    def _chain(self, refs: Sequence[HttpFilterRef]) -> FilterChain:
+        filters = []
+        for ref in refs:
+            entry = self._context.registry.find(Family.HTTP_FILTER, ref.name)
+            if entry is None:
+                raise LookupError(f"unknown http filter {ref.name}")  # the config check has refused it before
+            filters.append(entry.cls(ref.config, self._context))
+        self._filters.extend(filters)
+        return FilterChain(filters)
+
+    # --- a request -------------------------------------------------------------------------------------------------
+
+    async def handle(self, raw: RawRequest) -> Sent:
+        """One request, end to end: route → decode → encode → write → done."""
+        exchange = self._open(raw)
+        writer = ResponseWriter(raw.protocol, exchange, self._server.write_timeout, self._keeps_alive(raw))
+        chain = _NO_FILTERS
+        try:
+            try:
+                chain = await self._route(exchange)
+                response = await chain.decode(exchange)
+                if response is None:
+                    raise GatewayError("no filter answered")
+            except GatewayError as error:
+                response = self._failed(exchange, error)
+            except Exception:  # a fault in a filter: this request fails, no other does
+                log.exception("filter failed in decode", request_id=exchange.request_id)
+                response = self._failed(exchange, GatewayError())
+            exchange.response = response
+            await self._encode(chain, exchange)
+            await writer.send(exchange.response, chain)
+            exchange.end_reason = exchange.end_reason or "complete"
+        except asyncio.CancelledError as error:
+            self._broken(exchange, writer, error)
+            raise
+        except Exception as error:
+            self._broken(exchange, writer, error)
+        finally:
+            await self._close(exchange, chain)
+        return Sent(writer.keep_alive and writer.finished)
+
+    def _open(self, raw: RawRequest) -> Exchange:
+        message = raw.message
+        headers = Headers(message.raw_headers, message.headers)
+        target = message.path if message.path.startswith("/") else message.url.raw_path_qs
+        protocol = raw.protocol
+        declared = message.headers.get("Content-Length")
+        length = None if message.chunked else int(declared) if declared else 0
+        send_continue = protocol.send_continue if "Expect" in message.headers else None
+        body = RequestBody(raw.payload, length, self._server.read_timeout, send_continue)
+        request = Request(message.method, target, headers, body)
+        request.version = message.version
+        peer = protocol.peername
+        if peer:
+            request.client_address = peer[0] if isinstance(peer, tuple) else ""
+        if message.upgrade:
+            request.upgrade = message.headers.get("Upgrade", "").lower()
+        exchange = Exchange(request, protocol._loop.time(), self._listener)
+        exchange.connection = protocol
+        if self._config.generate_request_id:
+            exchange.request_id = request_id(headers)
+        return exchange
+
+    async def _route(self, exchange: Exchange) -> FilterChain:
+        request = exchange.request
+        if request.method == "CONNECT":
+            raise MethodNotAllowed("this is no forward proxy")
+        if sum(len(name) + len(value) for name, value in request.headers.raw) > self._server.max_header_bytes:
+            raise HeadersTooLarge("the request head is too large")
+        table = self._routes
+        model = await _model(request) if table.needs_model(request) else ""
+        found = table.match(request, model)
+        if found is None:
+            raise NoRoute("no route matches the request")
+        route, exchange.path_values = found
+        exchange.route = route
+        exchange.cluster = self._context.clusters.get(route.cluster)
+        return route.payload
+
+    async def _encode(self, chain: FilterChain, exchange: Exchange) -> None:
+        try:
+            await chain.encode(exchange)
+        except Exception as error:
+            log.exception("filter failed in encode", request_id=exchange.request_id)
+            _abandon(exchange.response)
+            exchange.error = error
+            exchange.response = local_reply(500)
+        response = exchange.response
+        if exchange.request_id and response is not None and "x-request-id" not in response.headers:
+            response.headers.add("x-request-id", exchange.request_id)
+
+    def _failed(self, exchange: Exchange, error: GatewayError) -> Response:
+        exchange.error = error
+        exchange.end_reason = error.kind
+        return error_reply(error)
+
+    def _broken(self, exchange: Exchange, writer: ResponseWriter, error: BaseException) -> None:
+        """The response could not be sent whole: whoever is still there must be able to tell."""
+        exchange.error = error
+        if not isinstance(error, (GatewayError, asyncio.CancelledError)):
+            log.error("response failed", request_id=exchange.request_id, exc_info=error)
+        exchange.end_reason = self._end_reason(exchange, error)
+        _abandon(exchange.response)
+        if not writer.finished:
+            writer.abort()
+
+    def _end_reason(self, exchange: Exchange, error: BaseException) -> str:
+        if not isinstance(error, (ClientGone, asyncio.CancelledError)):
+            return getattr(error, "kind", "internal_error")
+        still_there = exchange.connection is not None and exchange.connection.transport is not None
+        return "shutdown" if self.draining and still_there else "client_gone"
+
+    async def _close(self, exchange: Exchange, chain: FilterChain) -> None:
+        if chain.awaits_done:
+            # On its own task, so that a second cancellation cannot stop the filters from hearing the end.
+            await asyncio.shield(self._context.tasks.spawn(chain.done(exchange), "done"))
+        else:
+            await chain.done(exchange)
+        if self._context.access_log is not None:
+            self._context.access_log.write(exchange)
+
+    def _keeps_alive(self, raw: RawRequest) -> bool:
+        return not raw.message.should_close and not self.draining
+
+
+def _abandon(response: Response | None) -> None:
+    if response is not None and not isinstance(response.body, bytes):
+        response.body.abort()
+
+
+async def _model(request: Request) -> str:
+    """The ``model`` of a JSON body, or an empty string."""
+    try:
+        document = await request.json()
+    except DownstreamError as error:
+        if error.status != 400:
+            raise
+        return ""
+    model = document.get("model") if isinstance(document, dict) else None
+    return model if isinstance(model, str) else ""

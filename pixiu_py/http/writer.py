@@ -1,0 +1,254 @@
+"""The client's side of a response: one transport write for the head with its first bytes, one for each chunk after.
+
+``ResponseWriter`` is the ``Sink`` at the end of every body. What concerns the connection is decided here and nowhere else:
+framing (RFC 9112 §6), keep-alive, hop-by-hop fields, which bodies are never sent (HEAD, 204, 304).
+
+It stands in for aiohttp's ``StreamResponse``, whose head costs several times as much; ``http/server.py`` is its only caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pixiu_py.errors import ClientGone, GatewayError
+from pixiu_py.http.headers import HOP_BY_HOP, connection_named, encode
+
+if TYPE_CHECKING:
+    from aiohttp.base_protocol import BaseProtocol
+
+    from pixiu_py.filters.chain import FilterChain
+    from pixiu_py.http.exchange import Exchange, Response
+
+log = structlog.get_logger("pixiu_py.http")
+
+#: Fields that the writer writes itself, or that must not be passed from one connection to another.
+_OWN = HOP_BY_HOP | {b"content-length"}
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
+}
+_BODILESS = frozenset((204, 304))
+
+
+class FilterFault(GatewayError):
+    """A filter raised while the body was on its way."""
+
+    kind = "filter_fault"
+
+
+class ResponseWriter:
+    """Writes one response to one client."""
+
+    __slots__ = (
+        "_bodiless",
+        "_chain",
+        "_chunked",
+        "_drain_timeout",
+        "_exchange",
+        "_head",
+        "_left",
+        "_protocol",
+        "finished",
+        "keep_alive",
+        "started",
+    )
+
+    def __init__(self, protocol: BaseProtocol, exchange: Exchange, drain_timeout: float, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self._exchange = exchange
+        self._drain_timeout = drain_timeout
+        self._chain: FilterChain | None = None
+        self._head = b""
+        self._chunked = False
+        self._bodiless = False
+        #: Body bytes still owed under Content-Length; None when chunked or ended by closing.
+        self._left: int | None = None
+        #: Whether the connection may serve another request after this response.
+        self.keep_alive = keep_alive
+        #: True once any byte has gone to the client: nothing can be taken back.
+        self.started = False
+        self.finished = False
+
+    async def send(self, response: Response, chain: FilterChain) -> None:
+        """Send the whole response. Raises ``ClientGone``, or the ``UpstreamError`` of a body that broke off."""
+        exchange = self._exchange
+        body = response.body
+        rewriting = chain.rewrites(exchange)
+        self._chain = chain if chain.watches(exchange) else None
+        if isinstance(body, bytes):
+            if rewriting and body:
+                body = chain.encode_chunk(exchange, body) + chain.encode_end(exchange)
+                self._chain = None
+            self._prepare(response, len(body))
+            self.finish(body)
+            return
+        self._prepare(response, None if rewriting else body.length)
+        if self._bodiless:
+            body.abort()
+            self.finish()
+        else:
+            await body.pipe(self)
+
+    # --- head ------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, response: Response, length: int | None) -> None:
+        exchange = self._exchange
+        request = exchange.request
+        status = exchange.status = response.status
+        self._bodiless = request.method == "HEAD" or status in _BODILESS
+        parts = [self._status_line(status, response.reason)]
+        dated = self._add_fields(parts, response)
+        if not dated:
+            parts.append(b"Date: %b\r\n" % formatdate(usegmt=True).encode("ascii"))
+        if status == 101:
+            self.keep_alive = False  # what follows is no HTTP
+            parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % encode(request.upgrade))
+        else:
+            self._frame(parts, status, length, request.version >= (1, 1))
+            if not self.keep_alive:
+                parts.append(b"Connection: close\r\n")
+            elif request.version < (1, 1):
+                parts.append(b"Connection: keep-alive\r\n")
+        parts.append(b"\r\n")
+        self._head = b"".join(parts)
+
+    def _status_line(self, status: int, reason: str) -> bytes:
+        if reason:
+            return b"HTTP/1.1 %d %b\r\n" % (status, encode(reason))
+        return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+    def _add_fields(self, parts: list[bytes], response: Response) -> bool:
+        """Append the end-to-end fields; tell whether Date was among them."""
+        dated = False
+        named: set[bytes] | None = None
+        raw = response.headers.raw
+        for key, value in raw:
+            lower = key.lower()
+            if lower in _OWN:
+                if lower == b"connection":
+                    named = connection_named(raw)
+                continue
+            dated = dated or lower == b"date"
+            parts.append(b"%b: %b\r\n" % (key, value))
+        if named and named - {b"close", b"keep-alive"}:
+            parts[1:] = [line for line in parts[1:] if line.partition(b":")[0].lower() not in named]
+        return dated
+
+    def _frame(self, parts: list[bytes], status: int, length: int | None, http11: bool) -> None:
+        if self._bodiless:
+            # A HEAD or 304 may state the length of the body it does not have (RFC 9110 §8.6); a 204 must not.
+            if length and status != 204:
+                parts.append(b"Content-Length: %d\r\n" % length)
+        elif length is not None:
+            self._left = length
+            parts.append(b"Content-Length: %d\r\n" % length)
+        elif http11:
+            self._chunked = True
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        else:
+            self.keep_alive = False
+
+    # --- body: the Sink --------------------------------------------------------------------------------------------
+
+    def flush_head(self) -> None:
+        """See ``Sink.flush_head``."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._write(head)
+
+    def write(self, chunk: bytes) -> bool:
+        """See ``Sink.write``."""
+        if self._chain is not None:
+            chunk = self._filtered(chunk)
+            if not chunk:
+                return True
+        size = len(chunk)
+        if self._chunked:
+            data = b"%b%x\r\n%b\r\n" % (self._head, size, chunk)
+        else:
+            self._count(size)
+            data = self._head + chunk if self._head else chunk
+        self._head = b""
+        self._exchange.bytes_sent += size
+        self._write(data)
+        return not self._protocol._paused
+
+    def finish(self, chunk: bytes = b"") -> None:
+        """See ``Sink.finish``."""
+        if self._chain is not None:
+            chunk = self._filtered_end(chunk)
+        size = len(chunk)
+        if self._bodiless:
+            data = self._head
+            size = 0
+        elif self._chunked:
+            last = b"%x\r\n%b\r\n0\r\n\r\n" % (size, chunk) if size else b"0\r\n\r\n"
+            data = self._head + last
+        else:
+            self._count(size)
+            if self._left:
+                raise GatewayError("the response body is shorter than its Content-Length")
+            data = self._head + chunk if self._head else chunk
+        self._head = b""
+        self._exchange.bytes_sent += size
+        if data:
+            self._write(data)
+        self.finished = True
+
+    async def drain(self) -> None:
+        """See ``Sink.drain``. A client that reads nothing for longer than the listener's write_timeout is given up."""
+        try:
+            async with asyncio.timeout(self._drain_timeout or None):
+                await self._protocol._drain_helper()
+        except TimeoutError:
+            self.abort()
+            raise ClientGone("the client stopped reading") from None
+        except ConnectionError:
+            raise ClientGone("the client closed its connection") from None
+
+    def abort(self) -> None:
+        """End the connection so that the client cannot take what it has for the whole."""
+        self.keep_alive = False
+        transport = self._protocol.transport
+        if transport is None:
+            return
+        if self._chunked or self._left:
+            transport.close()  # the missing end of the framing tells; what was written still goes out
+        else:
+            transport.abort()  # the body would end with the connection: only a reset tells
+
+    def _count(self, size: int) -> None:
+        if self._left is None:
+            return
+        if size > self._left:
+            raise GatewayError("the response body is longer than its Content-Length")
+        self._left -= size
+
+    def _filtered(self, chunk: bytes) -> bytes:
+        try:
+            return self._chain.encode_chunk(self._exchange, chunk)  # type: ignore[union-attr]
+        except Exception as error:
+            log.exception("filter failed in encode_chunk")
+            raise FilterFault("a filter failed while the response was being sent") from error
+
+    def _filtered_end(self, chunk: bytes) -> bytes:
+        if chunk:
+            chunk = self._filtered(chunk)
+        try:
+            return chunk + self._chain.encode_end(self._exchange)  # type: ignore[union-attr]
+        except Exception as error:
+            log.exception("filter failed in encode_end")
+            raise FilterFault("a filter failed while the response was being sent") from error
+
+    def _write(self, data: bytes) -> None:
+        transport = self._protocol.transport
+        if transport is None or transport.is_closing():
+            raise ClientGone("the client closed its connection")
+        if not self.started:
+            self.started = True
+            self._exchange.first_byte = self._protocol._loop.time()
+        transport.write(data)

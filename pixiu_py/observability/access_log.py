@@ -1,0 +1,155 @@
+"""The access log: one JSON line per exchange, after its last byte.
+
+Lines are collected and written by one worker thread, so that neither a slow disk nor a stuck reader of standard output
+delays a request. What does not fit is dropped and counted, never waited for. No header, query or body is ever in a line:
+they are where secrets are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+
+from pixiu_py.errors import StartError
+
+if TYPE_CHECKING:
+    from pixiu_py.config.model import AccessLog as AccessLogConfig
+    from pixiu_py.http.exchange import Attempt, Exchange
+
+log = structlog.get_logger("pixiu_py.access_log")
+
+#: While a write is under way, this many buffers' worth of lines are kept.
+_BACKLOG = 16
+
+
+class AccessLog:
+    """Formats, collects and writes access-log lines."""
+
+    def __init__(self, config: AccessLogConfig) -> None:
+        self._config = config
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._fd = -1
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        #: Lines that could not be kept.
+        self.dropped = 0
+
+    def start(self) -> None:
+        """Open the file. Raises ``StartError``."""
+        path = self._config.path
+        try:
+            self._fd = sys.stdout.fileno() if path == "-" else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        except OSError as error:
+            raise StartError(f"access log {path}: {error.strerror}") from error
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="access-log")
+
+    def write(self, exchange: Exchange) -> None:
+        """Take one line. Costs no system call."""
+        if self._loop is None:
+            return
+        if self._size > self._config.buffer_size * _BACKLOG:
+            self.dropped += 1
+            return
+        line = orjson.dumps(record(exchange, self._loop.time(), time.time()), option=orjson.OPT_APPEND_NEWLINE)
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= self._config.buffer_size:
+            self._flush()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._config.flush_interval, self._flush)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._lines or self._writing is not None or self._loop is None:
+            return
+        self._writing = self._loop.run_in_executor(self._thread, _write_all, self._fd, self._take())
+        self._writing.add_done_callback(self._written)
+
+    def _take(self) -> bytes:
+        block = b"".join(self._lines)
+        self._lines.clear()
+        self._size = 0
+        return block
+
+    def _written(self, future: asyncio.Future[None]) -> None:
+        self._writing = None
+        error = future.exception()
+        if error is not None:
+            log.error("access log cannot be written", error=str(error))
+        if self.dropped:
+            log.warning("access log lines dropped: the writer is too slow", dropped=self.dropped)
+            self.dropped = 0
+        if self._lines:
+            self._flush()
+
+    async def close(self) -> None:
+        """Write what is left and close the file."""
+        while self._writing is not None or self._lines:
+            self._flush()
+            if self._writing is not None:
+                await asyncio.wait((self._writing,))
+                await asyncio.sleep(0)  # let the done callback run
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._thread is not None:
+            self._thread.shutdown()
+        if self._fd >= 0 and self._config.path != "-":
+            os.close(self._fd)
+        self._fd = -1
+        self._loop = None
+
+
+def record(exchange: Exchange, now: float, wall: float) -> dict[str, Any]:
+    """The fields of a line. ``now`` is the loop's time, ``wall`` the Unix time; durations are milliseconds."""
+    request = exchange.request
+    attempts = exchange.attempts
+    last = attempts[-1] if attempts else None
+    return {
+        "time": round(wall, 3),
+        "request_id": exchange.request_id,
+        "listener": exchange.listener,
+        "client": request.client_address,
+        "method": request.method,
+        "path": request.path,
+        "route": exchange.route.template if exchange.route is not None else "",
+        "status": exchange.status,
+        "end": exchange.end_reason,
+        "cluster": exchange.cluster.name if exchange.cluster is not None else "",
+        "endpoint": last.endpoint_id if last is not None else "",
+        "model": last.model if last is not None else "",
+        "bytes_in": request.body.received,
+        "bytes_out": exchange.bytes_sent,
+        "first_byte_ms": round((exchange.first_byte - exchange.started) * 1000, 3) if exchange.first_byte else None,
+        "total_ms": round((now - exchange.started) * 1000, 3),
+        "attempts": [_attempt(attempt) for attempt in attempts],
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "endpoint": attempt.endpoint_id,
+        "address": attempt.address,
+        "status": attempt.status,
+        "error": attempt.error,
+        "ms": round(attempt.seconds * 1000, 3),
+    }
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

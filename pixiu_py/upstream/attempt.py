@@ -1,0 +1,45 @@
+"""One attempt at one endpoint: a connection, a request, a response head.
+
+A reused keep-alive connection that dies before any byte of the response is replaced by a fresh one, and this is no attempt
+of its own: the endpoint had closed an idle connection while the request was on its way (RFC 9112 §9.3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pixiu_py.errors import UpstreamReset
+
+if TYPE_CHECKING:
+    from pixiu_py.upstream.connection import UpstreamConnection, UpstreamResponse
+    from pixiu_py.upstream.pool import ConnectionPool
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds; 0 means no limit. The connect time is the pool's."""
+
+    first_byte: float = 600.0
+    idle: float = 300.0
+
+
+async def attempt(
+    pool: ConnectionPool, head: bytes, body: bytes, timeouts: Timeouts, *, with_body: bool = True
+) -> UpstreamResponse:
+    """Send a request whose body is at hand and wait for the response head. Raises ``UpstreamError``."""
+    connection = pool.take()
+    if connection is not None:
+        try:
+            return await _send(connection, head, body, timeouts, with_body)
+        except UpstreamReset as error:
+            if error.bytes_seen:
+                raise
+    return await _send(await pool.connect(), head, body, timeouts, with_body)
+
+
+async def _send(
+    connection: UpstreamConnection, head: bytes, body: bytes, timeouts: Timeouts, with_body: bool
+) -> UpstreamResponse:
+    connection.send(head, body, with_body=with_body)
+    return await connection.response(timeouts.first_byte, timeouts.idle)

@@ -1,0 +1,494 @@
+"""One HTTP/1.1 connection to an endpoint, on aiohttp's response parser.
+
+A response is either *piped* (each chunk goes to the sink from ``data_received`` itself, no task woken) or *read* (pulled,
+for bodies that somebody has to look at). At most one request is under way.
+
+This module and ``http/writer.py`` with ``http/server.py`` are the only ones that lean on aiohttp's internals; each name
+used is listed in ``tests/unit/test_aiohttp_internals.py``. Foreign errors end here: what leaves is an ``UpstreamError``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpResponseParser
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from pixiu_py.errors import PixiuError, UpstreamError, UpstreamProtocolError, UpstreamReset, UpstreamTimeout
+from pixiu_py.http.headers import Headers
+
+if TYPE_CHECKING:
+    from aiohttp.http import RawResponseMessage
+
+    from pixiu_py.http.body import Sink
+
+#: The parser stops reading above twice this many unread bytes. One read of the event loop is at most 256 KiB, so a piped
+#: body, which is emptied after each read, never gets there; a body nobody takes stays below half a mebibyte.
+READ_LIMIT = 256 * 1024
+#: Bodies below this are joined with the head into one write.
+JOIN_LIMIT = 64 * 1024
+
+
+class Owner(Protocol):
+    """Who is told what becomes of a connection: its pool."""
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """The response is complete and the connection may serve another request."""
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection has closed."""
+
+
+class UpstreamResponse:
+    """The head of an endpoint's response, and its body as a ``Body``."""
+
+    __slots__ = ("_connection", "_prefix", "headers", "length", "reason", "status")
+
+    def __init__(self, connection: UpstreamConnection, message: RawResponseMessage, length: int | None) -> None:
+        self._connection: UpstreamConnection | None = connection
+        self._prefix = b""
+        self.status: int = message.code
+        self.reason: str = message.reason
+        self.headers = Headers(message.raw_headers, message.headers)
+        #: Declared bytes of the body, or None.
+        self.length = length
+
+    @property
+    def connection(self) -> UpstreamConnection:
+        """The connection it is arriving on. Only valid until the body has ended."""
+        assert self._connection is not None
+        return self._connection
+
+    async def pipe(self, sink: Sink) -> None:
+        """See ``Body.pipe``."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            raise UpstreamReset("the response was let go of", bytes_seen=True)
+        try:
+            if self._prefix and not sink.write(self._prefix):
+                await sink.drain()
+            await connection.pipe(sink)
+        except BaseException:
+            connection.abort()
+            raise
+
+    async def read(self) -> bytes:
+        """The next piece of the body, as it comes; empty at the end."""
+        if self._prefix:
+            prefix, self._prefix = self._prefix, b""
+            return prefix
+        if self._connection is None:
+            return b""
+        chunk = await self._connection.read()
+        if not chunk:
+            self._connection = None
+        return chunk
+
+    def unread(self, data: bytes) -> None:
+        """Put back bytes that were only looked at; they come first again."""
+        self._prefix = data + self._prefix
+
+    async def read_all(self, limit: int) -> bytes | None:
+        """The whole body, or None when it is above ``limit`` bytes; the rest is then let go of."""
+        parts: list[bytes] = []
+        size = 0
+        while chunk := await self.read():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                self.abort()
+                return None
+        return b"".join(parts)
+
+    def abort(self) -> None:
+        """See ``Body.abort``."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+
+
+class UpstreamConnection(BaseProtocol):
+    """A client connection to one endpoint."""
+
+    __slots__ = (
+        "_bytes_seen",
+        "_deadline",
+        "_error",
+        "_finished",
+        "_full",
+        "_idle_timeout",
+        "_message",
+        "_owner",
+        "_payload",
+        "_phase",
+        "_sink",
+        "_timer",
+        "_tunnel",
+        "_uploading",
+        "_waiter",
+        "_with_body",
+        "served",
+        "tail",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner) -> None:
+        super().__init__(loop)
+        self._owner = owner
+        self._with_body = True
+        self._parser = self._new_parser()
+        #: Requests answered so far: above 0, the connection is a reused one.
+        self.served = 0
+        #: Bytes that followed a 101, for the tunnel.
+        self.tail = b""
+        self._message: RawResponseMessage | None = None
+        self._payload: StreamReader = EMPTY_PAYLOAD
+        self._sink: Sink | None = None
+        self._tunnel: Any = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: PixiuError | None = None
+        self._bytes_seen = False
+        self._finished = True
+        self._full = False
+        self._uploading = False
+        self._idle_timeout = 0.0
+        self._deadline = 0.0
+        self._phase = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self.transport is None else "idle" if self._finished else "busy"
+        return f"<UpstreamConnection {state} served={self.served}>"
+
+    # --- a request -------------------------------------------------------------------------------------------------
+
+    def send(self, head: bytes, body: bytes = b"", *, with_body: bool = True, uploading: bool = False) -> None:
+        """Write a request. ``with_body`` is False when the response cannot have one (HEAD); ``uploading`` announces more
+        through ``upload()``.
+        """
+        if with_body is not self._with_body:
+            self._with_body = with_body
+            self._parser = self._new_parser()
+        self._message = None
+        self._payload = EMPTY_PAYLOAD
+        self._error = None
+        self._bytes_seen = self._finished = self._full = False
+        self._uploading = uploading
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            self._fail(UpstreamReset("the connection had been closed"))
+        elif len(body) < JOIN_LIMIT:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+
+    async def upload(self, chunk: bytes) -> None:
+        """Write a piece of a streamed request body and wait for room."""
+        if self.transport is None or self._error is not None:
+            raise self._error or UpstreamReset("upstream closed while the request was being sent")
+        self.transport.write(chunk)
+        if self._paused:
+            try:
+                await self._drain_helper()
+            except ConnectionError as error:
+                raise UpstreamReset("upstream closed while the request was being sent") from error
+
+    def uploaded(self) -> None:
+        """The request body is complete; without this the connection is not used again."""
+        self._uploading = False
+
+    async def response(self, first_byte_timeout: float, idle_timeout: float) -> UpstreamResponse:
+        """Wait for the response head. Times are in seconds, 0 for no limit. Raises ``UpstreamError``."""
+        self._idle_timeout = idle_timeout
+        self._set_deadline(first_byte_timeout, "first_byte")
+        try:
+            while self._message is None:
+                if self._error is not None:
+                    raise self._error
+                await self._wait()
+        except BaseException:
+            self.abort()
+            raise
+        self._set_deadline(idle_timeout, "idle")
+        message = self._message
+        length = 0 if self._payload is EMPTY_PAYLOAD else content_length(message)
+        return UpstreamResponse(self, message, length)
+
+    # --- its body: piped -------------------------------------------------------------------------------------------
+
+    async def pipe(self, sink: Sink) -> None:
+        """Relay the body into ``sink`` until it is finished."""
+        self._sink = sink
+        self._pump()
+        if not self._finished and not self._payload.total_bytes:
+            sink.flush_head()
+        while not self._finished:
+            if self._error is not None:
+                raise self._error
+            if self._full:
+                await sink.drain()
+                self._full = False
+                self._set_deadline(self._idle_timeout, "idle")
+                self._resume_transport_reading()
+                self._pump()
+            else:
+                await self._wait()
+
+    def _pump(self) -> None:
+        """Relay what is here, then what the parser had put aside while nobody took anything."""
+        self._relay()
+        if self._reading_paused and not self._full and not self._finished:
+            self.resume_reading()  # calls data_received, which relays
+
+    def _relay(self) -> None:
+        """Hand what has come to the sink. Called from ``data_received``: the hot path of every stream."""
+        sink = self._sink
+        if sink is None or self._full or self._error is not None:
+            return
+        chunk = self._take()
+        try:
+            if self._payload.is_eof():
+                self._sink = None
+                sink.finish(chunk)
+                self._complete()
+            elif chunk and not sink.write(chunk):
+                self._full = True
+                self._deadline = 0.0  # the client is the slow one now; its own limit applies
+                self._pause_transport_reading()
+                self._wake()
+        except PixiuError as error:
+            self._fail(error)
+            self.abort()
+
+    # --- its body: pulled ------------------------------------------------------------------------------------------
+
+    async def read(self) -> bytes:
+        """The next piece of the body; empty at the end."""
+        while True:
+            chunk = self._take()
+            if chunk:
+                if self._reading_paused:
+                    self.resume_reading()
+                return chunk
+            if self._payload.is_eof():
+                self._complete()
+                return b""
+            if self._error is not None:
+                raise self._error
+            try:
+                await self._wait()
+            except BaseException:
+                self.abort()
+                raise
+
+    def _take(self) -> bytes:
+        """Everything that is in the parser's payload, straight from its buffer.
+
+        ``StreamReader.read_nowait`` would resume a paused parser in the middle of taking, and so hand out bytes in the
+        wrong order when it is called from within ``data_received``.
+        """
+        payload = self._payload
+        if payload is EMPTY_PAYLOAD:
+            return b""
+        buffer: deque[bytes] = payload._buffer
+        if not buffer:
+            return b""
+        if len(buffer) == 1:
+            chunk = buffer.popleft()
+        else:
+            chunk = b"".join(buffer)
+            buffer.clear()
+        payload._size = 0
+        if payload._http_chunk_splits:
+            payload._http_chunk_splits.clear()
+        return chunk
+
+    # --- events of the transport -----------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came and pass it on."""
+        if self._tunnel is not None:
+            self._tunnel(data)
+            return
+        if self._finished and data:
+            self.abort()  # bytes that nobody asked for: the endpoint and we disagree about where a response ends
+            return
+        self._bytes_seen = True
+        try:
+            messages, upgraded, tail = self._parser.feed_data(data)
+        except Exception as error:  # noqa: BLE001 - whatever a broken response raises in the parser
+            self._fail(UpstreamProtocolError(f"not a valid HTTP response: {type(error).__name__}"))
+            self.abort()
+            return
+        if upgraded:
+            self._upgraded = True
+            self.tail += tail
+            self._pause_transport_reading()
+        for message, payload in messages:
+            self._head_received(message, payload)
+        if self._message is not None and self._deadline:
+            self._deadline = self._loop.time() + self._idle_timeout  # the timer finds out when it fires
+        if self._sink is not None:
+            self._relay()
+        else:
+            self._wake()
+
+    def _head_received(self, message: RawResponseMessage, payload: StreamReader) -> None:
+        if message.code < 200 and message.code != 101:
+            return  # interim: it concerns this hop, or tells nothing a client waits for
+        if self._message is not None:
+            self._fail(UpstreamProtocolError("two responses to one request"))
+            self.abort()
+            return
+        self._message = message
+        self._payload = payload
+
+    def eof_received(self) -> None:
+        """The endpoint has closed its side; the transport closes, and ``connection_lost`` follows."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone: end what was under way, in the way that fits."""
+        parser = self._parser
+        super().connection_lost(exc)
+        self._cancel_timer()
+        if not self._finished:
+            if exc is None and self._message is not None and self._error is None:
+                self._end_of_input(parser)
+            else:
+                self._fail(UpstreamReset(bytes_seen=self._bytes_seen))
+        if self._tunnel is not None:
+            self._tunnel(b"")
+        self._owner.lost(self)
+
+    def _end_of_input(self, parser: Any) -> None:
+        """A clean close: the end of a body that has no other end, a truncation otherwise."""
+        try:
+            parser.feed_eof()
+        except Exception:  # noqa: BLE001 - aiohttp's several "not enough data" errors
+            self._relay()
+            self._fail(UpstreamReset("upstream closed in the middle of the body", bytes_seen=True))
+            return
+        if self._sink is not None:
+            self._relay()
+        self._wake()
+
+    # --- ending ----------------------------------------------------------------------------------------------------
+
+    def start_tunnel(self, receive: Any) -> None:
+        """After a 101: pass everything that comes to ``receive(bytes)``; empty bytes mean the end."""
+        self._cancel_timer()
+        self._deadline = 0.0
+        self._tunnel = receive
+        if self.tail:
+            tail, self.tail = self.tail, b""
+            receive(tail)
+        self._resume_transport_reading()
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        self._sink = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def abandon(self) -> None:
+        """The response is not wanted any more. Kept for reuse when it is complete already, closed otherwise."""
+        if not self._finished and self._payload.is_eof() and self._message is not None:
+            self._take()
+            self._complete()
+        elif not self._finished:
+            self.abort()
+
+    def keep_alive(self, timeout: float) -> None:
+        """Idle in the pool: close after ``timeout`` seconds."""
+        self._set_deadline(timeout, "keep_alive")
+
+    def _complete(self) -> None:
+        self._finished = True
+        self._sink = None
+        self.served += 1
+        self._deadline = 0.0
+        message = self._message
+        reusable = message is not None and not message.should_close and not self._upgraded and not self._uploading
+        if self.transport is not None:
+            if reusable and not self.transport.is_closing():
+                self._owner.release(self)
+            else:
+                self.transport.abort()
+        self._wake()
+
+    def _fail(self, error: PixiuError) -> None:
+        if self._error is None:
+            self._error = error
+        self._deadline = 0.0
+        self._wake()
+
+    # --- waiting and time ------------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _set_deadline(self, seconds: float, phase: str) -> None:
+        """Move the deadline. The timer is left alone where it can: it looks at the deadline when it fires."""
+        if not seconds:
+            self._deadline = 0.0
+            return
+        self._phase = phase
+        self._deadline = self._loop.time() + seconds
+        timer = self._timer
+        if timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        elif timer.when() > self._deadline:
+            timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if not self._deadline:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            return
+        if self._finished:
+            if self.transport is not None:
+                self.transport.close()
+            return
+        self._fail(UpstreamTimeout(self._phase))
+        self.abort()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _new_parser(self) -> Any:
+        return HttpResponseParser(
+            self,
+            self._loop,
+            READ_LIMIT,
+            max_line_size=65536,
+            max_field_size=65536,
+            max_headers=512,
+            payload_exception=UpstreamError,
+            response_with_body=self._with_body,
+            read_until_eof=True,
+            auto_decompress=False,
+        )
+
+
+def content_length(message: RawResponseMessage) -> int | None:
+    """The declared length of a body; None when it is chunked or ends with the connection."""
+    if message.chunked:
+        return None
+    declared = message.headers.get("Content-Length")
+    return int(declared) if declared is not None and declared.isdigit() else None

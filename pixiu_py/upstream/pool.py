@@ -1,0 +1,215 @@
+"""Connections to one endpoint, kept and shared; and the pools of one proxy filter."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pixiu_py.errors import ConnectFailed, PoolExhausted, UpstreamTimeout
+from pixiu_py.upstream.connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from pixiu_py.clusters.endpoint import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """Limits of a pool. Times are seconds."""
+
+    connect_timeout: float = 5.0
+    keep_alive: float = 60.0
+    #: Open connections to one endpoint, busy and idle.
+    max_connections: int = 1024
+    #: Idle connections to one endpoint.
+    max_idle: int = 256
+    #: Requests that may wait for a connection to one endpoint.
+    max_waiting: int = 1024
+
+
+class ConnectionPool:
+    """The connections to one address. The most recently used idle one is taken first."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, settings: PoolSettings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._settings = settings
+        self._idle: list[UpstreamConnection] = []
+        self._all: set[UpstreamConnection] = set()
+        self._connecting = 0
+        self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<ConnectionPool idle={len(self._idle)} open={len(self._all)} waiting={len(self._waiting)}>"
+
+    @property
+    def busy(self) -> int:
+        """Connections in use or being made."""
+        return len(self._all) - len(self._idle) + self._connecting
+
+    def take(self) -> UpstreamConnection | None:
+        """An idle connection, if there is one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.transport is not None and not connection.transport.is_closing():
+                return connection
+        return None
+
+    async def connect(self) -> UpstreamConnection:
+        """A connection that is new, or the next one that becomes free when the limit is reached.
+
+        Raises ``ConnectFailed``, ``UpstreamTimeout`` (connect) or ``PoolExhausted``.
+        """
+        if len(self._all) + self._connecting >= self._settings.max_connections and not self._evict():
+            freed = await self._wait_for_one()
+            if freed is not None:
+                return freed
+        self._connecting += 1
+        try:
+            connection = await self._open()
+        except BaseException:
+            self._hand_over(None)
+            raise
+        finally:
+            self._connecting -= 1
+        self._all.add(connection)
+        return connection
+
+    async def _open(self) -> UpstreamConnection:
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout or None):
+                _, connection = await self._loop.create_connection(
+                    lambda: UpstreamConnection(self._loop, self),
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                    server_hostname=self._host if self._tls else None,
+                )
+        except TimeoutError:
+            raise UpstreamTimeout("connect") from None
+        except OSError as error:  # refused, unreachable, name not found, and every ssl.SSLError
+            raise ConnectFailed(f"cannot connect: {_reason(error)}") from error
+        return connection
+
+    def _evict(self) -> bool:
+        """Make room by closing an idle connection. True when there was one."""
+        connection = self.take()
+        if connection is None:
+            return False
+        self._all.discard(connection)
+        connection.abort()
+        return True
+
+    async def _wait_for_one(self) -> UpstreamConnection | None:
+        if len(self._waiting) >= self._settings.max_waiting:
+            raise PoolExhausted("too many requests are waiting for a connection to the endpoint")
+        waiter: asyncio.Future[UpstreamConnection | None] = self._loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout or None):
+                return await waiter
+        except TimeoutError:
+            raise PoolExhausted("every connection to the endpoint is busy") from None
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():  # handed over in the same moment: pass it on
+                connection = waiter.result()
+                self._hand_over(None) if connection is None else self.release(connection)
+            raise
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """A connection has served its request and may serve another."""
+        if self._closed or len(self._idle) >= self._settings.max_idle:
+            connection.abort()
+        elif not self._hand_over(connection):
+            connection.keep_alive(self._settings.keep_alive)
+            self._idle.append(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """A connection has closed."""
+        known = connection in self._all
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if known:
+            self._hand_over(None)  # a place is free: the first in line may open its own
+
+    def _hand_over(self, connection: UpstreamConnection | None) -> bool:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return True
+        return False
+
+    def close_idle(self) -> None:
+        """Close what is idle, and from now on whatever becomes so."""
+        self._closed = True
+        for connection in list(self._idle):
+            connection.abort()
+
+    async def close(self) -> None:
+        """Close everything."""
+        self.close_idle()
+        for connection in list(self._all):
+            connection.abort()
+        await asyncio.sleep(0)  # aborted transports report back on the next turn of the loop
+
+
+class Pools:
+    """The pools of one proxy filter, one for each endpoint it has talked to."""
+
+    def __init__(self, scheme: str, settings: PoolSettings) -> None:
+        self._scheme = scheme
+        self._settings = settings
+        self._pools: dict[Endpoint, ConnectionPool] = {}
+        self._tls: dict[bool, ssl.SSLContext] = {}
+
+    def get(self, endpoint: Endpoint) -> ConnectionPool:
+        """The pool of an endpoint, made at its first use."""
+        pool = self._pools.get(endpoint)
+        if pool is None:
+            self._forget_removed()
+            secure = (endpoint.scheme or self._scheme) == "https"
+            tls = self._tls_context(endpoint.tls_verify) if secure else None
+            pool = self._pools[endpoint] = ConnectionPool(endpoint.host, endpoint.port, tls, self._settings)
+        return pool
+
+    def _forget_removed(self) -> None:
+        for endpoint in [endpoint for endpoint in self._pools if endpoint.removed]:
+            pool = self._pools[endpoint]
+            pool.close_idle()
+            if not pool.busy:
+                del self._pools[endpoint]
+
+    def _tls_context(self, verify: bool) -> ssl.SSLContext:
+        if verify not in self._tls:
+            context = ssl.create_default_context()
+            context.set_alpn_protocols(["http/1.1"])
+            if not verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._tls[verify] = context
+        return self._tls[verify]
+
+    async def close(self) -> None:
+        """Close every pool."""
+        for pool in self._pools.values():
+            await pool.close()
+        self._pools.clear()
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, without the address: error texts may reach a client."""
+    if isinstance(error, ssl.SSLError):
+        return "TLS failed"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return error.strerror or type(error).__name__
