@@ -139,4 +139,4 @@ def _escape(text: str, *, quotes: bool = False) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
