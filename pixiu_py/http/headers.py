@@ -79,9 +79,10 @@ class Headers:
         self._raw = [*self._raw, (_checked(name), _checked(value))]
 
     def set(self, name: str, value: str) -> None:
-        """Replace every field of that name by one."""
+        """Replace every field of that name by one. Raises ``ValueError`` as ``add`` does, and then nothing is lost."""
+        field = (_checked(name), _checked(value))
         self.remove(name)
-        self.add(name, value)
+        self._raw = [*self._raw, field]
 
     def remove(self, *names: str) -> None:
         """Drop every field of these names."""
