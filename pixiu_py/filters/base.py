@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pixiu_py.config.types import Empty, Model
+from pixiu_py.observability.metrics import Metrics
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.manager import ClusterManager
@@ -39,6 +40,7 @@ class Context:
     random: random.Random
     #: One line per exchange; None when it is switched off.
     access_log: AccessLog | None = None
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 class HttpFilter:
