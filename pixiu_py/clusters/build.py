@@ -50,7 +50,8 @@ class Template:
     api_key: Secret | None = None
     auth_header: str = "authorization"
     models: dict[str, str] = field(default_factory=dict)
-    retry: RetryPolicy | None = field(default=None, compare=False)  # made from config, which is compared
+    retry: RetryPolicy | None = field(default=None, compare=False)  # its config is compared, and its class
+    retry_class: type[RetryPolicy] = RetryPolicy
 
 
 def build_templates(
@@ -107,6 +108,7 @@ def _template(
         auth_header=auth_header or "",
         models=_models(meta),
         retry=retry,
+        retry_class=type(retry) if retry else RetryPolicy,
     )
 
 

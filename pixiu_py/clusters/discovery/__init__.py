@@ -1,0 +1,1 @@
+"""Cluster types: where the addresses of configured endpoints come from."""
