@@ -64,7 +64,7 @@ class Gateway:
             registry=self._registry,
             tasks=tasks,
             clock=asyncio.get_running_loop().time,
-            random=random.Random(),  # noqa: S311 - balancing and jitter
+            random=random.Random(),
             access_log=await self._access_log(),
         )
         clusters.build(resources.clusters, context)

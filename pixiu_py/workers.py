@@ -58,7 +58,7 @@ class Supervisor:
         code = 1
         try:
             code = self._serve()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the last edge of a process: it is logged, and the exit code tells
             log.error("worker failed", error=str(error))
         finally:
             os._exit(code)

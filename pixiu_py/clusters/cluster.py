@@ -97,6 +97,11 @@ class Cluster:
         return self._by_id.get(id)
 
     @property
+    def restricts_models(self) -> bool:
+        """True when the choice of an endpoint depends on the model that is asked for."""
+        return bool(self._declared)
+
+    @property
     def needs_body(self) -> bool:
         """True when the balancer wants the parsed body to have been read before ``pick``."""
         return self._other.balancer.needs_body

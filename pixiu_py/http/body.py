@@ -153,5 +153,5 @@ class RequestBody:
             raise BodyTimeout("the client stopped sending its body") from None
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001 - aiohttp's payload errors share no base; this is their one edge
+        except Exception as error:  # aiohttp's payload errors share no base; this is their one edge
             raise DownstreamError("the request body is malformed or incomplete") from error

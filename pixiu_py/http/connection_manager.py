@@ -105,7 +105,7 @@ class HttpConnectionManager:
         except asyncio.CancelledError as error:
             self._broken(exchange, writer, error)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the last edge of an exchange: whatever it was, only this one fails
             self._broken(exchange, writer, error)
         finally:
             await self._close(exchange, chain)

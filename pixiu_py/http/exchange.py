@@ -13,6 +13,7 @@ from pixiu_py.http.headers import Headers
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
+    from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.http.body import Body, RequestBody
     from pixiu_py.http.server import DownstreamConnection
     from pixiu_py.routing.table import CompiledRoute
@@ -78,6 +79,11 @@ class Request:
                 raise DownstreamError("the request body is not valid JSON") from None
         return self._json
 
+    @property
+    def parsed(self) -> Any:
+        """The body as JSON if ``json()`` has been awaited with success, else None."""
+        return None if self._json is _UNPARSED else self._json
+
 
 class Response:
     """A response on its way to the client. ``body`` is bytes, or a ``Body`` that is produced while it is sent."""
@@ -124,6 +130,7 @@ class Exchange:
         "cluster",
         "connection",
         "end_reason",
+        "endpoint",
         "entered",
         "error",
         "first_byte",
@@ -148,6 +155,8 @@ class Exchange:
         self.connection: DownstreamConnection | None = None
         self.route: CompiledRoute[Any] | None = None
         self.cluster: Cluster | None = None
+        #: The endpoint that serves it now.
+        self.endpoint: Endpoint | None = None
         #: Values of ``:name`` segments of the route's path.
         self.path_values: dict[str, str] = {}
         self.response: Response | None = None

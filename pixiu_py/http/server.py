@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -117,15 +118,17 @@ class DownstreamConnection(RequestHandler):
         if isinstance(exc, LineTooLong):
             status = 431
         transport = self.transport
-        if transport is not None and not request.writer.output_size:
-            response = local_reply(status, "" if status >= 500 else "malformed HTTP request")
-            body = response.body
-            reason = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}.get(status, b"Internal Server Error")
-            transport.write(
-                b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
-                % (status, reason, len(body), body)  # type: ignore[arg-type]
-            )
+        if transport is not None:
+            transport.write(_refusal(status))
         return Sent(keep_alive=False)
+
+
+def _refusal(status: int) -> bytes:
+    """A whole response for a request that never became an exchange."""
+    response = local_reply(status, "" if status >= 500 else "malformed HTTP request")
+    body = response.body if isinstance(response.body, bytes) else b""
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+    return b"%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (head.encode("ascii"), len(body), body)
 
 
 class Tunnel:

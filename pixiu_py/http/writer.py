@@ -28,9 +28,7 @@ log = structlog.get_logger("pixiu_py.http")
 
 #: Fields that the writer writes itself, or that must not be passed from one connection to another.
 _OWN = HOP_BY_HOP | {b"content-length"}
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
-}
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
 _BODILESS = frozenset((204, 304))
 
 

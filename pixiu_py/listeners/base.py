@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pixiu_py.config.model import Listener as ListenerConfig
@@ -60,5 +59,3 @@ class Listener:
     async def close(self) -> None:
         """Close every connection."""
         raise NotImplementedError
-
-

@@ -48,7 +48,9 @@ class AccessLog:
         """Open the file. Raises ``StartError``."""
         path = self._config.path
         try:
-            self._fd = sys.stdout.fileno() if path == "-" else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+            self._fd = (
+                sys.stdout.fileno() if path == "-" else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+            )
         except OSError as error:
             raise StartError(f"access log {path}: {error.strerror}") from error
         self._loop = asyncio.get_running_loop()

@@ -59,7 +59,8 @@ class UpstreamResponse:
     @property
     def connection(self) -> UpstreamConnection:
         """The connection it is arriving on. Only valid until the body has ended."""
-        assert self._connection is not None
+        if self._connection is None:
+            raise UpstreamReset("the response has ended", bytes_seen=True)
         return self._connection
 
     async def pipe(self, sink: Sink) -> None:
@@ -86,6 +87,10 @@ class UpstreamResponse:
         if not chunk:
             self._connection = None
         return chunk
+
+    async def ready(self, timeout: float) -> bool:
+        """True as soon as the body has begun, ended or broken; False after ``timeout`` seconds of silence."""
+        return self._connection is None or bool(self._prefix) or await self._connection.ready(timeout)
 
     def unread(self, data: bytes) -> None:
         """Put back bytes that were only looked at; they come first again."""
@@ -118,6 +123,7 @@ class UpstreamConnection(BaseProtocol):
         "_deadline",
         "_error",
         "_finished",
+        "_first_byte_timeout",
         "_full",
         "_idle_timeout",
         "_message",
@@ -153,6 +159,7 @@ class UpstreamConnection(BaseProtocol):
         self._finished = True
         self._full = False
         self._uploading = False
+        self._first_byte_timeout = 0.0
         self._idle_timeout = 0.0
         self._deadline = 0.0
         self._phase = ""
@@ -189,6 +196,8 @@ class UpstreamConnection(BaseProtocol):
         if self.transport is None or self._error is not None:
             raise self._error or UpstreamReset("upstream closed while the request was being sent")
         self.transport.write(chunk)
+        if self._message is None and self._deadline:
+            self._deadline = self._loop.time() + self._first_byte_timeout  # counted from the last piece
         if self._paused:
             try:
                 await self._drain_helper()
@@ -203,6 +212,7 @@ class UpstreamConnection(BaseProtocol):
         """Wait for the response head. Times are in seconds, 0 for no limit. Raises ``UpstreamError``."""
         self._idle_timeout = idle_timeout
         self._set_deadline(first_byte_timeout, "first_byte")
+        self._first_byte_timeout = first_byte_timeout
         try:
             while self._message is None:
                 if self._error is not None:
@@ -259,10 +269,24 @@ class UpstreamConnection(BaseProtocol):
                 self._pause_transport_reading()
                 self._wake()
         except PixiuError as error:
-            self._fail(error)
-            self.abort()
+            self.fail(error)
 
     # --- its body: pulled ------------------------------------------------------------------------------------------
+
+    async def ready(self, timeout: float) -> bool:
+        """Wait until ``read()`` has something to say, for ``timeout`` seconds at most; tell whether it has."""
+        timer = None
+        try:
+            while not (self._buffered() or self._payload.is_eof() or self._error is not None):
+                if timer is None:
+                    timer = self._loop.call_later(timeout, self._wake)
+                elif timer.when() <= self._loop.time():
+                    return False
+                await self._wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return True
 
     async def read(self) -> bytes:
         """The next piece of the body; empty at the end."""
@@ -282,6 +306,9 @@ class UpstreamConnection(BaseProtocol):
             except BaseException:
                 self.abort()
                 raise
+
+    def _buffered(self) -> bool:
+        return self._payload is not EMPTY_PAYLOAD and bool(self._payload._buffer)
 
     def _take(self) -> bytes:
         """Everything that is in the parser's payload, straight from its buffer.
@@ -317,10 +344,9 @@ class UpstreamConnection(BaseProtocol):
             return
         self._bytes_seen = True
         try:
-            messages, upgraded, tail = self._parser.feed_data(data)
+            messages, upgraded, tail = self._parser.feed_data(data)  # type: ignore[union-attr] # set until it is lost
         except Exception as error:  # noqa: BLE001 - whatever a broken response raises in the parser
-            self._fail(UpstreamProtocolError(f"not a valid HTTP response: {type(error).__name__}"))
-            self.abort()
+            self.fail(UpstreamProtocolError(f"not a valid HTTP response: {type(error).__name__}"))
             return
         if upgraded:
             self._upgraded = True
@@ -339,8 +365,7 @@ class UpstreamConnection(BaseProtocol):
         if message.code < 200 and message.code != 101:
             return  # interim: it concerns this hop, or tells nothing a client waits for
         if self._message is not None:
-            self._fail(UpstreamProtocolError("two responses to one request"))
-            self.abort()
+            self.fail(UpstreamProtocolError("two responses to one request"))
             return
         self._message = message
         self._payload = payload
@@ -391,6 +416,11 @@ class UpstreamConnection(BaseProtocol):
         self._sink = None
         if self.transport is not None:
             self.transport.abort()
+
+    def fail(self, error: PixiuError) -> None:
+        """End what is under way with ``error``."""
+        self._fail(error)
+        self.abort()
 
     def abandon(self) -> None:
         """The response is not wanted any more. Kept for reuse when it is complete already, closed otherwise."""
@@ -463,8 +493,7 @@ class UpstreamConnection(BaseProtocol):
             if self.transport is not None:
                 self.transport.close()
             return
-        self._fail(UpstreamTimeout(self._phase))
-        self.abort()
+        self.fail(UpstreamTimeout(self._phase))
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

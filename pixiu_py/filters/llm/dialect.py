@@ -1,0 +1,116 @@
+"""The APIs that clients speak: how each says that something failed, and how each says that a stream is complete. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import orjson
+
+#: A finish reason other than null. Inside of generated text the quotes would be escaped, so this cannot be text.
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"').search
+_DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]").search
+_MESSAGE_STOP = re.compile(rb'"type"\s*:\s*"(?:message_stop|error)"').search
+_RESPONSE_END = re.compile(rb'"type"\s*:\s*"(?:response\.(?:completed|failed|incomplete)|error)"').search
+_ERROR_EVENT = re.compile(rb'(?:^|[\r\n])data: ?\{\s*"error"\s*:').search
+
+
+class Dialect:
+    """One API. ``complete`` tells from the last events of a stream whether it reached its own end."""
+
+    __slots__ = ("_complete", "_render", "name")
+
+    def __init__(
+        self, name: str, render: Callable[[str, str], bytes], complete: Callable[[bytes], bool] | None
+    ) -> None:
+        self.name = name
+        self._render = render
+        self._complete = complete
+
+    def error_event(self, message: str, code: str) -> bytes:
+        """One well-formed SSE event that the client's SDK raises as an error."""
+        return self._render(message, code)
+
+    def complete(self, tail: bytes) -> bool:
+        """True when a stream with these last events has ended properly, or when this API has no way to tell."""
+        return self._complete is None or self._complete(tail)
+
+
+def _openai_error(message: str, code: str) -> bytes:
+    error = {"message": message, "type": "upstream_error", "param": None, "code": code}
+    return b"data: %b\n\n" % orjson.dumps({"error": error})
+
+
+def _anthropic_error(message: str, code: str) -> bytes:
+    error = {"type": "api_error", "message": f"{message} ({code})"}
+    return b"event: error\ndata: %b\n\n" % orjson.dumps({"type": "error", "error": error})
+
+
+def _responses_error(message: str, code: str) -> bytes:
+    event = {"type": "error", "code": code, "message": message, "param": None}
+    return b"event: error\ndata: %b\n\n" % orjson.dumps(event)
+
+
+def _chat_complete(tail: bytes) -> bool:
+    return bool(_DONE(tail) or _FINISHED(tail) or _ERROR_EVENT(tail))
+
+
+CHAT = Dialect("chat", _openai_error, _chat_complete)
+MESSAGES = Dialect("messages", _anthropic_error, lambda tail: _MESSAGE_STOP(tail) is not None)
+RESPONSES = Dialect("responses", _responses_error, lambda tail: _RESPONSE_END(tail) is not None)
+OTHER = Dialect("other", _openai_error, None)
+
+
+def dialect_of(path: str) -> Dialect:
+    """The API that a request path belongs to."""
+    if path.endswith("/completions"):  # chat completions and the older text completions end alike
+        return CHAT
+    if path.endswith("/messages"):
+        return MESSAGES
+    if path.endswith("/responses"):
+        return RESPONSES
+    return OTHER
+
+
+def early_error(event_name: str, data: str) -> tuple[int, str] | None:
+    """The status and message of a stream's event that is an error, or None for any other event.
+
+    The status is what the event itself gives (as ``code`` or ``status``), else 502.
+    """
+    if event_name != "error" and '"error"' not in data:
+        return None
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    error = document.get("error")
+    if error is None:
+        return (502, "") if event_name == "error" else None
+    fields = error if isinstance(error, dict) else {"message": error}
+    return _status_in(fields), str(fields.get("message", ""))
+
+
+def _status_in(fields: dict[str, object]) -> int:
+    for key in ("code", "status", "status_code"):
+        value = fields.get(key)
+        if isinstance(value, str) and value.isdigit():
+            value = int(value)
+        if isinstance(value, int) and 400 <= value < 600:
+            return value
+    return _STATUS_OF_TYPE.get(str(fields.get("type", "")), 502)
+
+
+#: Anthropic names its errors instead of numbering them.
+_STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "BadRequestError": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "NotFoundError": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "overloaded_error": 503,
+}

@@ -1,0 +1,74 @@
+"""The plugin: reads the request, then lets a ``Walk`` find an endpoint that answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pixiu_py.config.types import Duration, Size, doc
+from pixiu_py.errors import UpstreamTimeout
+from pixiu_py.filters.llm.proxy.heartbeat import with_heartbeats
+from pixiu_py.filters.llm.proxy.walk import Walk
+from pixiu_py.filters.proxy import ProxyConfig, ProxyFilter
+from pixiu_py.registry import Family, plugin
+
+if TYPE_CHECKING:
+    from pixiu_py.clusters.cluster import Cluster
+    from pixiu_py.http.exchange import Exchange, Request, Response
+
+
+class LlmProxyConfig(ProxyConfig, frozen=True):
+    """Keys of ``dgp.filter.llm.proxy``."""
+
+    max_body_size: Annotated[Size, doc("Largest request body; it is kept so that it can be sent again.")] = 32 * 2**20
+    fall_back_on: Annotated[
+        list[int], doc("Statuses that are the fault of the endpoint's credential: no retry there, but fall back.")
+    ] = [401, 402, 403]
+    first_event_hold: Annotated[
+        Duration, doc("While a fallback is possible, how long a response may be held until its first event is seen.")
+    ] = 10.0
+    heartbeat: Annotated[
+        Duration, doc("Send an SSE comment to a streaming client after this much silence; 0: never.")
+    ] = 0.0
+
+
+@plugin(Family.HTTP_FILTER, "dgp.filter.llm.proxy")
+class LlmProxy(ProxyFilter):
+    """Calls an LLM endpoint, with retries, fallback and cooldown."""
+
+    Config: ClassVar[type[LlmProxyConfig]] = LlmProxyConfig
+
+    def __init__(self, config: LlmProxyConfig, context: object) -> None:
+        super().__init__(config, context)  # type: ignore[arg-type]
+        self.fall_back_on = frozenset(config.fall_back_on)
+
+    async def decode(self, exchange: Exchange) -> Response:
+        """Find an endpoint that answers."""
+        cluster = self.cluster(exchange)
+        request = exchange.request
+        body = await request.body.read(self.config.max_body_size) if request.body.exists else b""
+        model = await self._model(request, cluster) if body else ""
+        deadline = exchange.started + self.config.timeout if self.config.timeout else 0.0
+        walk = Walk(self, exchange, cluster, body, model, deadline)
+        if self.config.heartbeat and body and await _wants_stream(request):
+            return await with_heartbeats(walk, self.config.heartbeat, self.context.tasks)
+        if not deadline:
+            return await walk.answer()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await walk.answer()
+        except TimeoutError:
+            raise UpstreamTimeout("total") from None
+
+    async def _model(self, request: Request, cluster: Cluster) -> str:
+        """The model that is asked for, when the choice of an endpoint depends on it. The body is parsed for nothing else."""
+        if not cluster.restricts_models and not cluster.needs_body:
+            return ""
+        document = await request.json(self.config.max_body_size)
+        model = document.get("model") if isinstance(document, dict) else None
+        return model if cluster.restricts_models and isinstance(model, str) else ""
+
+
+async def _wants_stream(request: Request) -> bool:
+    document = await request.json()
+    return isinstance(document, dict) and document.get("stream") is True

@@ -1,0 +1,63 @@
+"""A look at the beginning of a successful response before the client gets it.
+
+A 200 stream can fail before it says anything. While another endpoint could still answer, its first event is held, for a
+bounded time, until it is known not to be an error. With no other endpoint left nothing is held (see ``walk.py``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pixiu_py.errors import StreamTruncated
+from pixiu_py.filters.llm.dialect import early_error
+from pixiu_py.http.sse import SseParser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pixiu_py.upstream.connection import UpstreamResponse
+
+#: Bytes of a stream that are held at most.
+HOLD_LIMIT = 64 * 1024
+
+
+async def refused(
+    response: UpstreamResponse, event_stream: bool, hold: float, clock: Callable[[], float]
+) -> tuple[int, str, bytes] | None:
+    """(status, message, bytes held) of a response that begins with an error; None when it may be sent on.
+
+    Raises ``UpstreamError`` when it breaks, or ends, before its first event. ``hold`` is in seconds.
+    """
+    if not await response.ready(hold):
+        return None
+    if not event_stream:
+        first = await response.read()  # raises when there is nothing but a broken connection
+        response.unread(first)
+        return None
+    return await _first_event(response, clock() + hold, clock)
+
+
+async def _first_event(
+    response: UpstreamResponse, deadline: float, clock: Callable[[], float]
+) -> tuple[int, str, bytes] | None:
+    parser = SseParser(HOLD_LIMIT)
+    held = b""
+    while len(held) < HOLD_LIMIT:
+        chunk = await response.read()
+        if not chunk:
+            if not held:
+                raise StreamTruncated("the stream ended before its first event")
+            break
+        held += chunk
+        for event in parser.feed(chunk):
+            if not event.data:
+                continue  # a comment tells nothing
+            error = early_error(event.event, event.data)
+            if error is not None:
+                return (*error, held)
+            response.unread(held)
+            return None
+        if not await response.ready(max(0.0, deadline - clock())):
+            break
+    response.unread(held)
+    return None

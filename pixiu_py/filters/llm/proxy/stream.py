@@ -1,0 +1,133 @@
+"""An endpoint's answer on its way to the client: watched for its end, and honest when it breaks.
+
+Of an event stream only whole events are sent on. So when it breaks, the client is in between two events, and the error
+event that ends it is well-formed. Any other body that breaks ends with an aborted connection (``http/writer.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pixiu_py.errors import StreamTruncated, UpstreamError, UpstreamTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pixiu_py.filters.llm.dialect import Dialect
+    from pixiu_py.http.body import Sink
+    from pixiu_py.upstream.connection import UpstreamResponse
+
+#: An event longer than this is sent on in pieces.
+MAX_EVENT = 64 * 1024
+#: How many of the last pieces are looked at to tell whether a stream was complete.
+_TAIL = 8
+
+
+class EventStreamSink:
+    """Passes whole events on to the client's sink, and remembers the last ones."""
+
+    __slots__ = ("_rest", "_sink", "_tail")
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._rest = b""
+        self._tail: deque[bytes] = deque(maxlen=_TAIL)
+
+    def write(self, chunk: bytes) -> bool:
+        """See ``Sink.write``."""
+        if self._rest:
+            chunk = self._rest + chunk
+            self._rest = b""
+        if not chunk.endswith((b"\n\n", b"\r\n\r\n")):
+            chunk = self._whole_events(chunk)
+            if not chunk:
+                return True
+        self._tail.append(chunk)
+        return self._sink.write(chunk)
+
+    def _whole_events(self, chunk: bytes) -> bytes:
+        end = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\r\n\r\n") + 4, chunk.rfind(b"\r\r") + 2)
+        if end < 4:  # none of them: rfind gave -1
+            end = 0
+        if len(chunk) - end > MAX_EVENT:
+            return chunk
+        self._rest = chunk[end:]
+        return chunk[:end]
+
+    async def drain(self) -> None:
+        """See ``Sink.drain``."""
+        await self._sink.drain()
+
+    def flush_head(self) -> None:
+        """See ``Sink.flush_head``."""
+        self._sink.flush_head()
+
+    def finish(self, chunk: bytes = b"") -> None:
+        """Everything has come; ``settle`` finishes the client's side, once it is known how."""
+        self._rest += chunk
+
+    @property
+    def last_events(self) -> bytes:
+        """The last events, what is held included."""
+        return b"".join(self._tail) + self._rest
+
+    def take_rest(self) -> bytes:
+        """What is held of an unfinished event."""
+        rest, self._rest = self._rest, b""
+        return rest
+
+
+class LlmBody:
+    """The body of an endpoint's successful answer."""
+
+    __slots__ = ("_deadline", "_dialect", "_on_broken", "_response", "length")
+
+    def __init__(
+        self,
+        response: UpstreamResponse,
+        dialect: Dialect | None,
+        deadline: float,
+        on_broken: Callable[[UpstreamError], None],
+    ) -> None:
+        self._response = response
+        #: The client's API; None when the body is no event stream.
+        self._dialect = dialect
+        #: Loop time at which the whole exchange must have ended; 0 for no limit.
+        self._deadline = deadline
+        self._on_broken = on_broken
+        #: An event stream may get one event more than the endpoint sends.
+        self.length = response.length if dialect is None else None
+
+    async def pipe(self, sink: Sink) -> None:
+        """See ``Body.pipe``."""
+        dialect = self._dialect
+        try:
+            if dialect is None:
+                await self._relay(sink)
+                return
+            events = EventStreamSink(sink)
+            await self._relay(events)
+            if not dialect.complete(events.last_events):
+                raise StreamTruncated("upstream ended the stream before it was complete")
+            sink.finish(events.take_rest())
+        except UpstreamError as error:
+            self._on_broken(error)
+            if dialect is None:
+                raise
+            sink.finish(dialect.error_event(error.detail, error.kind))
+
+    async def _relay(self, sink: Sink) -> None:
+        if not self._deadline:
+            await self._response.pipe(sink)
+            return
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                await self._response.pipe(sink)
+        except TimeoutError:
+            raise UpstreamTimeout("total") from None
+
+    def abort(self) -> None:
+        """See ``Body.abort``."""
+        self._response.abort()

@@ -1,0 +1,280 @@
+"""The fallback loop: from endpoint to endpoint, for one request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pixiu_py.errors import UpstreamError
+from pixiu_py.filters.llm.dialect import Dialect, dialect_of
+from pixiu_py.filters.llm.proxy import gate
+from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
+from pixiu_py.filters.llm.proxy.stream import LlmBody
+from pixiu_py.filters.llm.proxy.verdict import Blame, Verdict, blame, judge, pause, retry_after
+from pixiu_py.filters.proxy import no_endpoint
+from pixiu_py.http.exchange import Attempt, Response
+from pixiu_py.http.headers import Headers
+from pixiu_py.http.local_reply import local_reply, message_for
+from pixiu_py.http.splice import replace_string
+from pixiu_py.upstream.attempt import attempt
+from pixiu_py.upstream.head import Forwarded, endpoint_credentials, request_head
+from pixiu_py.upstream.order import first_endpoint, next_endpoint, wait_until_ready
+from pixiu_py.upstream.retry import NoRetry, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pixiu_py.clusters.cluster import Cluster
+    from pixiu_py.clusters.endpoint import Endpoint
+    from pixiu_py.filters.llm.proxy.filter import LlmProxy
+    from pixiu_py.http.exchange import Exchange
+    from pixiu_py.upstream.connection import UpstreamResponse
+
+#: Key in ``exchange.params`` under which a filter may name the endpoint to begin with.
+PREFERRED_ENDPOINT = "llm_preferred_endpoint_id"
+#: Of a failed answer no more than this is kept for the client.
+FAILED_BODY_LIMIT = 1 << 20
+#: Seconds that a failed answer may take to arrive.
+FAILED_BODY_TIMEOUT = 5.0
+#: The longest rest, in seconds, that an endpoint's Retry-After is taken at its word for.
+LONGEST_REST = 3600.0
+
+_ONE_TRY = NoRetry(None)
+
+
+class Walk:
+    """One request's way through the endpoints of its cluster."""
+
+    __slots__ = (
+        "_asked",
+        "_body",
+        "_candidates",
+        "_cluster",
+        "_deadline",
+        "_dialect",
+        "_error",
+        "_exchange",
+        "_failed",
+        "_forwarded",
+        "_model",
+        "_proxy",
+        "_status",
+        "_tried",
+        "_verdict",
+    )
+
+    def __init__(
+        self, proxy: LlmProxy, exchange: Exchange, cluster: Cluster, body: bytes, model: str, deadline: float
+    ) -> None:
+        self._proxy = proxy
+        self._exchange = exchange
+        self._cluster = cluster
+        self._body = body
+        self._model = model
+        self._deadline = deadline
+        self._candidates = cluster.candidates(model)
+        self._forwarded = Forwarded(exchange.request.headers.raw)
+        self._dialect = dialect_of(exchange.request.path)
+        self._tried: set[Endpoint] = set()
+        # The outcome of the latest attempt.
+        self._status = 0
+        self._verdict = Verdict.RETRY
+        self._asked: float | None = None
+        self._error: UpstreamError = UpstreamError()
+        self._failed: FailedResponse | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """The API that the client speaks."""
+        return self._dialect
+
+    async def answer(self) -> Response:
+        """The first good answer of an endpoint, or the most informative failure."""
+        endpoint = self._first()
+        if endpoint is None:
+            return self._nobody()
+        while endpoint is not None:
+            self._tried.add(endpoint)
+            response = await self._at_endpoint(endpoint)
+            if response is not None:
+                return response
+            endpoint = self._next(endpoint)
+        exchange = self._exchange
+        exchange.error = self._error
+        wait = wait_until_ready(self._candidates, self._proxy.context.clock())
+        return last_answer(self._failed, self._error, wait, len(exchange.attempts))
+
+    # --- which endpoint --------------------------------------------------------------------------------------------
+
+    def _first(self) -> Endpoint | None:
+        preferred_id = self._exchange.params.get(PREFERRED_ENDPOINT)
+        preferred = self._cluster.find(preferred_id) if preferred_id else None
+        if preferred is not None and preferred not in self._candidates:
+            preferred = None
+        picked = self._cluster.pick(self._exchange, self._model)
+        return first_endpoint(self._candidates, preferred, picked, self._proxy.context.clock())
+
+    def _next(self, endpoint: Endpoint) -> Endpoint | None:
+        if not endpoint.fallback:
+            return None
+        return next_endpoint(self._candidates, endpoint, self._tried, self._proxy.context.clock())
+
+    def _nobody(self) -> Response:
+        if self._model and not self._cluster.serves(self._model):
+            return local_reply(404, f"no endpoint serves the model {self._model!r}")
+        raise no_endpoint(self._exchange, "no endpoint is available")
+
+    # --- one endpoint ----------------------------------------------------------------------------------------------
+
+    async def _at_endpoint(self, endpoint: Endpoint) -> Response | None:
+        """Try one endpoint as often as its policy says. None: it has failed, and this has been held against it."""
+        policy = endpoint.retry or _ONE_TRY
+        number = 0
+        while True:
+            number += 1
+            response = await self._attempt(endpoint, policy)
+            if response is not None:
+                if not endpoint.cooldown.untroubled:
+                    endpoint.cooldown.succeeded()
+                return response
+            if number >= policy.tries or self._verdict is Verdict.FALL_BACK:
+                break
+            delay = policy.delay(number, self._proxy.context.random)
+            elsewhere = self._next(endpoint) is not None
+            wait = pause(delay, self._asked, policy.max_retry_after, elsewhere)
+            if wait is None:
+                break
+            await asyncio.sleep(wait)
+        self._hold_against(endpoint, policy, number)
+        return None
+
+    def _hold_against(self, endpoint: Endpoint, policy: RetryPolicy, number: int) -> None:
+        now = self._proxy.context.clock()
+        verdict = blame(self._status, self._verdict)
+        if verdict is Blame.FAILURE:
+            endpoint.cooldown.failed(now, self._exchange.attempts[-1].error)
+        asked = self._asked
+        if asked is None and verdict is Blame.REST:
+            asked = policy.delay(number, self._proxy.context.random)
+        if asked:
+            endpoint.cooldown.rest(now, min(asked, LONGEST_REST))
+
+    # --- one attempt -----------------------------------------------------------------------------------------------
+
+    async def _attempt(self, endpoint: Endpoint, policy: RetryPolicy) -> Response | None:
+        proxy = self._proxy
+        exchange = self._exchange
+        clock = proxy.context.clock
+        record = Attempt(endpoint.id, endpoint.address, endpoint.cluster, model=self._model)
+        exchange.attempts.append(record)
+        self._status, self._asked, self._verdict = 0, None, Verdict.RETRY
+        started = clock()
+        endpoint.cooldown.begin(started)
+        proxy.take(exchange, endpoint)
+        response: Response | None = None
+        try:
+            head, body = self._request(endpoint)
+            with_body = exchange.request.method != "HEAD"
+            upstream = await attempt(proxy.pools.get(endpoint), head, body, proxy.timeouts, with_body=with_body)
+            record.status = self._status = upstream.status
+            response = await self._judged(endpoint, policy, upstream, record)
+        except UpstreamError as error:
+            self._status = 0
+            self._error = error
+            record.error = error.kind
+        except BaseException:
+            record.error = "cancelled"
+            endpoint.cooldown.released()
+            raise
+        finally:
+            record.seconds = clock() - started
+            if response is None:
+                proxy.leave(exchange)
+        return response
+
+    def _request(self, endpoint: Endpoint) -> tuple[bytes, bytes]:
+        """The bytes of the request for one endpoint: everything that is the endpoint's own is put in here."""
+        request = self._exchange.request
+        forwarded = self._forwarded
+        body = self._body
+        name = endpoint.models.get(self._model, self._model)
+        if name != self._model:
+            body = replace_string(body, "model", name)
+        framing = b"Content-Length: %d\r\n" % len(body) if body or request.method == "POST" else b""
+        credentials = endpoint_credentials(endpoint, forwarded.credentials)
+        return request_head(request.method, endpoint, request.target, forwarded.block, credentials, framing), body
+
+    async def _judged(
+        self, endpoint: Endpoint, policy: RetryPolicy, upstream: UpstreamResponse, record: Attempt
+    ) -> Response | None:
+        """The response for the client, or None when this attempt has failed."""
+        fall_back_on = self._proxy.fall_back_on
+        status = upstream.status
+        self._verdict = judge(status, policy.retry_on, fall_back_on)
+        if self._verdict is not Verdict.ANSWER:
+            record.error = "status"
+            await self._keep_failure(endpoint, upstream)
+            return None
+        events = _is_event_stream(upstream.headers)
+        if status < 300 and self._next(endpoint) is not None:
+            hold = self._proxy.config.first_event_hold
+            refused = await gate.refused(upstream, events, hold, self._proxy.context.clock)
+            if refused is not None and not self._accepted(refused, policy, record, upstream):
+                return None
+        body = LlmBody(upstream, self._dialect if events else None, self._deadline, self._broken(endpoint, record))
+        return Response(status, upstream.headers, body, upstream.reason)
+
+    def _accepted(
+        self, refused: tuple[int, str, bytes], policy: RetryPolicy, record: Attempt, upstream: UpstreamResponse
+    ) -> bool:
+        """Whether a stream that begins with an error is the answer all the same: it is when the client is at fault."""
+        status, message, held = refused
+        self._status = status
+        self._verdict = judge(status, policy.retry_on, self._proxy.fall_back_on)
+        if self._verdict is Verdict.ANSWER:
+            upstream.unread(held)
+            return True
+        record.error = "stream_error"
+        upstream.abort()
+        error = {"message": message, "type": "upstream_error", "param": None, "code": status}
+        headers = Headers([(b"Content-Type", b"application/json")])
+        self._failed = FailedResponse(status, "", headers, orjson.dumps({"error": error}))
+        return False
+
+    async def _keep_failure(self, endpoint: Endpoint, upstream: UpstreamResponse) -> None:
+        self._asked = retry_after(upstream.headers.get("retry-after"), time.time())
+        self._error = UpstreamError("the endpoint answered with an error")
+        try:
+            async with asyncio.timeout(FAILED_BODY_TIMEOUT):
+                body = await upstream.read_all(FAILED_BODY_LIMIT)
+        except (TimeoutError, UpstreamError):
+            body = None
+        if body is None:  # the status is still worth telling
+            headers, body = Headers([(b"Content-Type", b"application/json")]), _status_body(upstream.status)
+        else:
+            headers = upstream.headers
+        self._failed = failed_response(upstream.status, upstream.reason, headers, body, endpoint)
+
+    def _broken(self, endpoint: Endpoint, record: Attempt) -> Callable[[UpstreamError], None]:
+        """What to do when the body breaks off while it is being sent: nothing can be retried, but it is a failure."""
+
+        def broken(error: UpstreamError) -> None:
+            record.error = error.kind
+            self._exchange.error = error
+            self._exchange.end_reason = error.kind
+            endpoint.cooldown.failed(self._proxy.context.clock(), error.kind)
+
+        return broken
+
+
+def _status_body(status: int) -> bytes:
+    return orjson.dumps({"status": status, "message": message_for(status)})
+
+
+def _is_event_stream(headers: Headers) -> bool:
+    """True for an event stream that can be read: a compressed one is passed on unseen."""
+    kind = headers.get("content-type")
+    return kind is not None and kind.startswith("text/event-stream") and "content-encoding" not in headers

@@ -1,0 +1,99 @@
+"""What every proxy filter has: its pools, its time limits, its cluster, and the count of what is in flight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from msgspec import Meta
+
+from pixiu_py.config.types import Duration, Model, doc
+from pixiu_py.errors import NoEndpoint
+from pixiu_py.filters.base import Context, HttpFilter
+from pixiu_py.upstream.attempt import Timeouts
+from pixiu_py.upstream.pool import Pools, PoolSettings
+
+if TYPE_CHECKING:
+    from pixiu_py.clusters.cluster import Cluster
+    from pixiu_py.clusters.endpoint import Endpoint
+    from pixiu_py.http.exchange import Exchange
+
+#: Key in ``exchange.params`` under which a filter may name another cluster than the route's.
+ROUTE_CLUSTER = "route_cluster"
+
+_Limit = Annotated[int, Meta(ge=0)]
+
+
+class ProxyConfig(Model, frozen=True):
+    """Keys of every proxy filter; the spelling of the first five is Pixiu's."""
+
+    scheme: Annotated[
+        str, Meta(pattern="(?i)^ *(http|https) *$", description="http or https; an endpoint's own scheme wins.")
+    ] = "http"
+    timeout: Annotated[Duration, doc("Total time of an exchange, its body included; 0: none.")] = 0.0
+    maxIdleConns: Annotated[_Limit, doc("Accepted; the limit per endpoint is what counts.")] = 0  # noqa: N815
+    maxIdleConnsPerHost: Annotated[_Limit, doc("Idle connections kept per endpoint; 0: 256.")] = 0  # noqa: N815
+    maxConnsPerHost: Annotated[_Limit, doc("Connections per endpoint; 0: 1024.")] = 0  # noqa: N815
+    max_waiting: Annotated[_Limit, doc("Requests that may wait for a connection, per endpoint.")] = 1024
+    connect_timeout: Annotated[Duration, doc("Time to get a connection.")] = 5.0
+    first_byte_timeout: Annotated[Duration, doc("Time until the response head arrives; 0: none.")] = 600.0
+    idle_timeout: Annotated[Duration, doc("Longest silence within a response; 0: none.")] = 300.0
+    keep_alive: Annotated[Duration, doc("An idle upstream connection is closed after this.")] = 60.0
+
+    def pool_settings(self) -> PoolSettings:
+        """The limits of this filter's pools."""
+        return PoolSettings(
+            connect_timeout=self.connect_timeout,
+            keep_alive=self.keep_alive,
+            max_connections=self.maxConnsPerHost or 1024,
+            max_idle=self.maxIdleConnsPerHost or 256,
+            max_waiting=self.max_waiting,
+        )
+
+
+class ProxyFilter(HttpFilter):
+    """Base of the terminal filters that call an endpoint."""
+
+    Config: ClassVar[type[Model]] = ProxyConfig
+    terminal = True
+
+    def __init__(self, config: Any, context: Context) -> None:
+        super().__init__(config, context)
+        self.scheme = config.scheme.strip().lower()
+        self.timeouts = Timeouts(config.first_byte_timeout, config.idle_timeout)
+        self.pools = Pools(self.scheme, config.pool_settings())
+
+    async def close(self) -> None:
+        """Close the upstream connections."""
+        await self.pools.close()
+
+    def cluster(self, exchange: Exchange) -> Cluster:
+        """The exchange's cluster: the route's, unless a filter named another. Raises ``NoEndpoint``."""
+        override = exchange.params.get(ROUTE_CLUSTER)
+        if override is not None:
+            exchange.cluster = self.context.clusters.get(override)
+        if exchange.cluster is None:
+            raise NoEndpoint("the route has no cluster")
+        return exchange.cluster
+
+    def take(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        """``endpoint`` serves the exchange from now on."""
+        endpoint.in_flight += 1
+        exchange.endpoint = endpoint
+
+    def leave(self, exchange: Exchange) -> None:
+        """The endpoint serves the exchange no longer."""
+        endpoint, exchange.endpoint = exchange.endpoint, None
+        if endpoint is not None:
+            endpoint.in_flight -= 1
+
+    def done(self, exchange: Exchange) -> None:
+        """The exchange is over: its endpoint is free."""
+        self.leave(exchange)
+
+
+def no_endpoint(exchange: Exchange, detail: str) -> NoEndpoint:
+    """The error of a cluster that has nothing to offer, with the status the route asks for."""
+    error = NoEndpoint(detail)
+    if exchange.route is not None:
+        error.status = exchange.route.status_without_endpoint
+    return error
