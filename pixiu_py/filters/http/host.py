@@ -13,7 +13,7 @@ from pixiu_py.registry import Family, plugin
 #: ``exchange.params`` key: the Host to send upstream, in place of the endpoint's own.
 HOST_OVERRIDE = "upstream_host"
 
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s/@\[\]:]+)(?::\d{1,5})?")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]|[^\s/@\[\]:]+)(?::\d{1,5})?")
 
 
 class HostConfig(Model, frozen=True):
@@ -33,6 +33,5 @@ class Host(HttpFilter):
     Config = HostConfig
 
     def decode(self, exchange: Exchange) -> None:
-        """Replace the client's Host and tell the proxy to send this one."""
-        exchange.request.headers.set("Host", self.config.host)
+        """Tell the proxy what to send. The request keeps the client's Host, for X-Forwarded-Host."""
         exchange.params[HOST_OVERRIDE] = self.config.host

@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, field
 
 from pixiu_py.config.types import Model, doc
+from pixiu_py.errors import ConfigError, Problem
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.http.exchange import Exchange
 from pixiu_py.registry import Family, plugin
@@ -89,6 +90,16 @@ class TrafficSplit(HttpFilter):
         super().__init__(config, context)
         splits = compile_splits(config.traffics)
         self._splits = sorted(splits.items(), key=lambda item: len(item[0]), reverse=True)
+
+    async def start(self) -> None:
+        """Refuse to start when a canary's cluster is not there."""
+        problems = [
+            Problem(f"traffics[{position}].name", f"there is no cluster {traffic.name!r}")
+            for position, traffic in enumerate(self.config.traffics)
+            if self.context.clusters.get(traffic.name) is None
+        ]
+        if problems:
+            raise ConfigError(problems)
 
     def decode(self, exchange: Exchange) -> None:
         """Name another cluster in the exchange, for the proxy to use."""
