@@ -30,13 +30,19 @@ class PoolSettings:
 
 
 class ConnectionPool:
-    """The connections to one address. The most recently used idle one is taken first."""
+    """The connections to one address. The most recently used idle one is taken first.
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, settings: PoolSettings) -> None:
+    ``server_name`` is the name in the certificate, where it is not ``host``: an address that was found for a name.
+    """
+
+    def __init__(
+        self, host: str, port: int, tls: ssl.SSLContext | None, settings: PoolSettings, server_name: str = ""
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._host = host
         self._port = port
         self._tls = tls
+        self._server_name = server_name or host
         self._settings = settings
         self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
@@ -88,7 +94,7 @@ class ConnectionPool:
                     self._host,
                     self._port,
                     ssl=self._tls,
-                    server_hostname=self._host if self._tls else None,
+                    server_hostname=self._server_name if self._tls else None,
                 )
         except TimeoutError:
             raise UpstreamTimeout("connect") from None
@@ -177,9 +183,11 @@ class Pools:
         pool = self._pools.get(endpoint)
         if pool is None:
             self._forget_removed()
-            secure = (endpoint.scheme or self._scheme) == "https"
-            tls = self._tls_context(endpoint.tls_verify) if secure else None
-            pool = self._pools[endpoint] = ConnectionPool(endpoint.host, endpoint.port, tls, self._settings)
+            scheme = endpoint.scheme or self._scheme
+            tls = self._tls_context(endpoint.tls_verify) if scheme == "https" else None
+            port = endpoint.port_for(scheme)
+            pool = ConnectionPool(endpoint.host, port, tls, self._settings, endpoint.server_name)
+            self._pools[endpoint] = pool
         return pool
 
     def _forget_removed(self) -> None:
