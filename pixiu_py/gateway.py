@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class Gateway:
             clusters=clusters,
             registry=self._registry,
             tasks=tasks,
-            clock=asyncio.get_running_loop().time,
+            clock=time.monotonic,  # the loop's own clock, at full resolution: uvloop's ticks in milliseconds
             random=random.Random(),
             access_log=await self._access_log(),
         )

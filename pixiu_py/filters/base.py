@@ -35,7 +35,7 @@ class Context:
     registry: Registry
     #: Background tasks of this gateway; closed with it.
     tasks: Tasks
-    #: Seconds, monotonic: the loop's clock.
+    #: Seconds, monotonic.
     clock: Callable[[], float]
     random: random.Random
     #: One line per exchange; None when it is switched off.

@@ -127,7 +127,7 @@ class HttpConnectionManager:
             request.client_address = peer[0] if isinstance(peer, tuple) else ""
         if message.upgrade:
             request.upgrade = message.headers.get("Upgrade", "").lower()
-        exchange = Exchange(request, protocol._loop.time(), self._listener)
+        exchange = Exchange(request, self._context.clock(), self._listener)
         exchange.connection = protocol
         if self._config.generate_request_id:
             exchange.request_id = request_id(headers)

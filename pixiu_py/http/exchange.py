@@ -122,7 +122,7 @@ class Attempt:
 
 
 class Exchange:
-    """A request, its response, its route and its history. Times are seconds of the loop's clock; 0 means not yet."""
+    """A request, its response, its route and its history. Times are monotonic seconds; 0 means not yet."""
 
     __slots__ = (
         "attempts",

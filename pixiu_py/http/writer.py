@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from email.utils import formatdate
 from http import HTTPStatus
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import structlog
@@ -248,5 +249,5 @@ class ResponseWriter:
             raise ClientGone("the client closed its connection")
         if not self.started:
             self.started = True
-            self._exchange.first_byte = self._protocol._loop.time()
+            self._exchange.first_byte = monotonic()
         transport.write(data)

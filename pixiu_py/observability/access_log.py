@@ -63,7 +63,7 @@ class AccessLog:
         if self._size > self._config.buffer_size * _BACKLOG:
             self.dropped += 1
             return
-        line = orjson.dumps(record(exchange, self._loop.time(), time.time()), option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(record(exchange, time.monotonic(), time.time()), option=orjson.OPT_APPEND_NEWLINE)
         self._lines.append(line)
         self._size += len(line)
         if self._size >= self._config.buffer_size:
@@ -116,7 +116,7 @@ class AccessLog:
 
 
 def record(exchange: Exchange, now: float, wall: float) -> dict[str, Any]:
-    """The fields of a line. ``now`` is the loop's time, ``wall`` the Unix time; durations are milliseconds."""
+    """The fields of a line. ``now`` is monotonic time, ``wall`` the Unix time; durations are milliseconds."""
     request = exchange.request
     attempts = exchange.attempts
     last = attempts[-1] if attempts else None

@@ -14,7 +14,7 @@ from pixiu_py.config.load import load_text
 from pixiu_py.gateway import Gateway
 from pixiu_py.plugins import build_registry
 
-from tests.fakes.client import PATIENCE, Client
+from tests.fakes.client import PATIENCE, Client, Reply
 
 
 class RunningGateway:
@@ -54,6 +54,16 @@ class RunningGateway:
     def client(self, **options: Any) -> Client:
         """A new connection to the first listener, as a context manager."""
         return Client(self.port, **options)
+
+    async def request(self, *args: Any, **options: Any) -> Reply:
+        """One request on a connection of its own; see ``Client.request``."""
+        async with self.client() as client:
+            return await client.request(*args, **options)
+
+    async def chat(self, **options: Any) -> Reply:
+        """One chat completion request on a connection of its own; see ``Client.chat``."""
+        async with self.client() as client:
+            return await client.chat(**options)
 
     def log_lines(self) -> list[dict[str, Any]]:
         """The access log so far."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from msgspec import field
+
 from pixiu_py.config.types import Duration, Size, doc
 from pixiu_py.errors import UpstreamTimeout
 from pixiu_py.filters.llm.proxy.heartbeat import with_heartbeats
@@ -23,7 +25,7 @@ class LlmProxyConfig(ProxyConfig, frozen=True):
     max_body_size: Annotated[Size, doc("Largest request body; it is kept so that it can be sent again.")] = 32 * 2**20
     fall_back_on: Annotated[
         list[int], doc("Statuses that are the fault of the endpoint's credential: no retry there, but fall back.")
-    ] = [401, 402, 403]
+    ] = field(default_factory=lambda: [401, 402, 403])
     first_event_hold: Annotated[
         Duration, doc("While a fallback is possible, how long a response may be held until its first event is seen.")
     ] = 10.0
