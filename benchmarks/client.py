@@ -1,0 +1,130 @@
+"""A raw HTTP/1.1 client connection for the load generators: one request at a time, as little work as possible."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from typing import cast
+
+from benchmarks.proc import BenchError
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+def http_request(method: str, target: str, body: bytes = b"", length: int | None = None) -> bytes:
+    """A request with the headers that a client library sends. ``length`` announces a body that is sent separately."""
+    size = len(body) if length is None else length
+    head = (
+        f"{method} {target} HTTP/1.1\r\nHost: bench.local\r\nUser-Agent: bench/1.0\r\nAccept: application/json\r\n"
+        f"Authorization: Bearer client-key\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def chat_body(*, stream: bool = False) -> bytes:
+    """A chat completion request of about 1 KB."""
+    messages = [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {"role": "user", "content": "How does a proxy work? " * 34},
+    ]
+    return json.dumps(
+        {"model": "bench-model", "temperature": 0.7, "max_tokens": 256, "stream": stream, "messages": messages}
+    ).encode()
+
+
+CHAT_PATH = "/v1/chat/completions"
+COMPLETION = http_request("POST", CHAT_PATH, chat_body())
+STREAM = http_request("POST", CHAT_PATH, chat_body(stream=True))
+
+
+class Client(asyncio.Protocol):
+    """A keep-alive connection. Times are seconds of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.sent_at = 0.0
+        self.first_body_at = 0.0
+        self._head = b""
+        self._tail = b""
+        self._in_body = False
+        self._missing = -1
+        self._done: asyncio.Future[None] | None = None
+        self._first: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def connect(cls, port: int) -> Client:
+        """Open a connection to the loopback ``port``."""
+        _, client = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        return client
+
+    def send(self, request: bytes) -> asyncio.Future[None]:
+        """Send ``request``; the future is done with the last byte of a 200, or fails with ``BenchError``."""
+        self._head, self._tail, self._in_body, self.first_body_at = b"", b"", False, 0.0
+        self._done = asyncio.get_running_loop().create_future()
+        self.sent_at = time.monotonic()
+        self._transport.write(request)
+        return self._done
+
+    async def first_body_byte(self) -> None:
+        """Return when the body of the response in flight has begun."""
+        if self._in_body or self._done is None or self._done.done():
+            return
+        self._first = asyncio.get_running_loop().create_future()
+        await self._first
+
+    def close(self) -> None:
+        """Close at once; a response in flight is given up."""
+        self._done = None
+        self._transport.abort()
+
+    def body_received(self, data: bytes) -> None:
+        """A piece of the response as it came, chunk framing included; for subclasses."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail("the connection was closed in the middle of a response")
+
+    def data_received(self, data: bytes) -> None:
+        if not self._in_body:
+            self._head += data
+            head, found, data = self._head.partition(b"\r\n\r\n")
+            if not found:
+                return
+            self._read_head(head)
+            if not data and self._missing:
+                return
+        if not self.first_body_at:
+            self.first_body_at = time.monotonic()
+            if self._first is not None and not self._first.done():
+                self._first.set_result(None)
+        self.body_received(data)
+        if self._is_last(data):
+            self._in_body = False
+            if self._done is not None and not self._done.done():
+                self._done.set_result(None)
+
+    def _read_head(self, head: bytes) -> None:
+        if not head.startswith(b"HTTP/1.1 200"):
+            self._fail(f"answered {head[:64]!r}")
+        length = _LENGTH.search(head)
+        if length is None and not _CHUNKED.search(head):
+            self._fail("a response without length cannot be measured")
+        self._missing = int(length[1]) if length else -1
+        self._in_body = True
+
+    def _is_last(self, data: bytes) -> bool:
+        if self._missing >= 0:
+            self._missing -= len(data)
+            return self._missing <= 0
+        self._tail = (self._tail + data[-5:])[-5:]
+        return self._tail == _LAST_CHUNK
+
+    def _fail(self, reason: str) -> None:
+        for future in (self._done, self._first):
+            if future is not None and not future.done():
+                future.set_exception(BenchError(reason))

@@ -1,0 +1,3 @@
+module pixiu-py-bench
+
+go 1.19

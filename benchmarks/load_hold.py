@@ -1,0 +1,50 @@
+"""Load that stays: idle keep-alive clients and slow streams, held open while somebody reads the proxy's memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from benchmarks.client import COMPLETION, STREAM, Client
+
+#: Connections that are opened at the same time; more would measure the accept queue.
+_AT_ONCE = 50
+
+
+@contextlib.asynccontextmanager
+async def idle_clients(port: int, count: int) -> AsyncIterator[list[Client]]:
+    """``count`` connections that have each had one answer and now say nothing."""
+    async with _held(port, count, lambda client: client.send(COMPLETION)) as clients:
+        yield clients
+
+
+@contextlib.asynccontextmanager
+async def open_streams(port: int, count: int) -> AsyncIterator[list[Client]]:
+    """``count`` streams that have each delivered their first event and are waiting for the next."""
+
+    async def begin(client: Client) -> None:
+        _ = client.send(STREAM)
+        await client.first_body_byte()
+
+    async with _held(port, count, begin) as clients:
+        yield clients
+
+
+@contextlib.asynccontextmanager
+async def _held(port: int, count: int, begin: Callable[[Client], Awaitable[None]]) -> AsyncIterator[list[Client]]:
+    clients: list[Client] = []
+
+    async def open_one() -> None:
+        client = await Client.connect(port)
+        clients.append(client)
+        await begin(client)
+
+    try:
+        async with asyncio.timeout(120):
+            for done in range(0, count, _AT_ONCE):
+                await asyncio.gather(*(open_one() for _ in range(min(_AT_ONCE, count - done))))
+        yield clients
+    finally:
+        for client in clients:
+            client.close()

@@ -1,0 +1,96 @@
+"""Load of plain requests: saturation with ``wrk``, and an open loop at a fixed rate for latency."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.client import CHAT_PATH, COMPLETION, Client
+from benchmarks.proc import BenchError
+
+_SCRIPT = Path(__file__).with_name("post.lua")
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """What one run of ``wrk`` saw."""
+
+    requests: int
+    seconds: float
+    p99: float
+
+
+def saturate(port: int, body: Path, seconds: int, connections: int, path: str = CHAT_PATH) -> Saturation:
+    """POST ``body`` as fast as ``connections`` keep-alive connections can. Raises ``BenchError`` if any request failed."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise BenchError("wrk is not installed (Debian: apt-get install wrk)")
+    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(_SCRIPT)]
+    command += [f"http://127.0.0.1:{port}{path}", "--", str(body)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
+    line = ended.stdout.strip().rpartition("\n")[2]
+    if ended.returncode or not line.startswith("{"):
+        raise BenchError(f"wrk failed: {ended.stdout}{ended.stderr}")
+    seen = json.loads(line)
+    if seen["failed"] or not seen["requests"]:
+        raise BenchError(f"{seen['failed']} of {seen['requests']} requests failed")
+    return Saturation(seen["requests"], seen["microseconds"] / 1e6, seen["p99_us"] / 1e6)
+
+
+async def open_loop(port: int, rate: float, seconds: float, connections: int = 64) -> list[float]:
+    """Seconds that requests took which are sent ``rate`` times a second, whether or not earlier ones were answered.
+
+    A request that finds every connection busy waits for one, and its latency counts from the moment it was due, so a
+    proxy that stalls cannot hide it (coordinated omission).
+    """
+    clients = [await Client.connect(port) for _ in range(connections)]
+    try:
+        return await _OpenLoop(clients, COMPLETION).run(rate, seconds)
+    finally:
+        for client in clients:
+            client.close()
+
+
+class _OpenLoop:
+    def __init__(self, clients: list[Client], request: bytes) -> None:
+        self._idle = deque(clients)
+        self._request = request
+        self._due: deque[float] = deque()
+        self._latencies: list[float] = []
+        self._failure: BaseException | None = None
+
+    async def run(self, rate: float, seconds: float) -> list[float]:
+        begun = time.monotonic()
+        total, issued = int(rate * seconds), 0
+        while len(self._latencies) < total and self._failure is None:
+            now = time.monotonic()
+            if now - begun > seconds + 10:
+                raise BenchError(f"{total - len(self._latencies)} of {total} requests were not answered in time")
+            while issued < total and issued < (now - begun) * rate:
+                self._due.append(now)
+                issued += 1
+            self._issue()
+            await asyncio.sleep(0.001)
+        if self._failure is not None:
+            raise self._failure
+        return self._latencies
+
+    def _issue(self) -> None:
+        while self._due and self._idle:
+            client, due = self._idle.popleft(), self._due.popleft()
+            client.send(self._request).add_done_callback(partial(self._answered, client, due))
+
+    def _answered(self, client: Client, due: float, done: asyncio.Future[None]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._failure = done.exception() or BenchError("cancelled")
+            return
+        self._latencies.append(time.monotonic() - due)
+        self._idle.append(client)
+        self._issue()

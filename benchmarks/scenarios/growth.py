@@ -1,0 +1,69 @@
+"""Growth: what a request costs with many routes, many endpoints, many connections, against few of them."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from benchmarks.bench import Bench, Metric, Result, Values
+from benchmarks.conf import Spec
+from benchmarks.load_http import saturate
+from benchmarks.scenarios.plain import CONNECTIONS, measure
+from benchmarks.servers import Server
+
+
+@dataclass(frozen=True)
+class Case:
+    """One of the things that may grow, at one size."""
+
+    key: str
+    title: str
+    routes: int = 1
+    endpoints: int = 2
+    connections: int = CONNECTIONS
+
+
+CASES = (
+    Case("base", "1 route, 2 endpoints, 64 connections"),
+    Case("routes_10", "10 routes", routes=10),
+    Case("routes_10000", "10,000 routes", routes=10_000),
+    Case("endpoints_1000", "1,000 endpoints", endpoints=1000),
+    Case("connections_10", "10 connections", connections=10),
+    Case("connections_2000", "2,000 connections", connections=2000),
+)
+TITLE = "CPU per request as things grow in number"
+METRICS = tuple(Metric(case.key, case.title, "µs") for case in CASES)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A proxy that was started for one case."""
+
+    server: Server
+    case: Case
+
+    @property
+    def name(self) -> str:
+        return self.server.name
+
+
+def run(bench: Bench) -> Result:
+    result = Result("growth", TITLE, METRICS)
+    contenders = bench.pick(bench.contenders, bench.contenders[:1])
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(bench.upstream(addresses=max(case.endpoints for case in CASES)))
+        subjects = []
+        for case in CASES:
+            spec = Spec(upstream.port, routes=case.routes, endpoints=case.endpoints)
+            servers = stack.enter_context(bench.proxies(spec, result, contenders=contenders))
+            # A ReverseProxy has no route table.
+            subjects += [Subject(server, case) for server in servers if server.name != "go" or case.routes == 1]
+        for subject in bench.pick(subjects, []):
+            saturate(subject.server.port, bench.body, 1, subject.case.connections)
+        bench.interleave(result, subjects, lambda subject: _measure(bench, subject))
+    return result
+
+
+def _measure(bench: Bench, subject: Subject) -> Values:
+    values = measure(bench, subject.server, bench.pick(2, 1), subject.case.connections)
+    return {subject.case.key: values["cpu_us"]}

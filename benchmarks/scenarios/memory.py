@@ -1,0 +1,88 @@
+"""Memory: per idle client, per open stream, what stays after they have gone, and whether it grows with requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import uvloop
+
+from benchmarks.bench import Bench, Metric, Result, Values
+from benchmarks.conf import Spec
+from benchmarks.cpu import rss_bytes
+from benchmarks.load_hold import idle_clients, open_streams
+from benchmarks.load_http import saturate
+from benchmarks.proc import BenchError
+from benchmarks.servers import Contender, Server
+
+TITLE = "Resident memory"
+METRICS = (
+    Metric("start", "after the first request", "MB"),
+    Metric("idle", "per idle keep-alive client", "KB"),
+    Metric("stream", "per open stream", "KB"),
+    Metric("after", "more than before, once all have gone", "MB"),
+    Metric("growth", "growth over the requests that follow", "MB", digits=2),
+)
+_SLOW_MS = 10_000.0
+
+
+def run(bench: Bench) -> Result:
+    result = Result("memory", TITLE, METRICS)
+    with bench.upstream(addresses=2, events=20, pause_ms=_SLOW_MS) as upstream:
+        spec = Spec(upstream.port)
+        # Memory hardly varies from run to run, and a round is long.
+        rounds = bench.pick(min(3, bench.rounds), 1)
+        bench.interleave(result, bench.contenders, lambda contender: _measure(bench, contender, spec), rounds)
+    return result
+
+
+def _measure(bench: Bench, contender: Contender, spec: Spec) -> Values:
+    with bench.proxy(contender, spec) as server:
+        values = uvloop.run(_hold(server, bench.pick(2000, 500)))
+        values["growth"] = _growth(bench, server)
+    return values
+
+
+async def _hold(server: Server, count: int) -> Values:
+    start = rss_bytes(server.pid)
+    async with idle_clients(server.port, count):
+        idle = await _settled(server)
+    between = await _settled(server)
+    async with open_streams(server.port, count):
+        streaming = await _settled(server)
+    after = await _settled(server)
+    return {
+        "start": start / 1e6,
+        "idle": (idle - start) / count / 1e3,
+        "stream": (streaming - between) / count / 1e3,
+        "after": (after - start) / 1e6,
+    }
+
+
+async def _settled(server: Server) -> int:
+    """Resident memory once it has stopped moving."""
+    before = rss_bytes(server.pid)
+    for _ in range(20):
+        await asyncio.sleep(0.1)
+        now = rss_bytes(server.pid)
+        if abs(now - before) < 65_536:
+            return now
+        before = now
+    return before
+
+
+def _growth(bench: Bench, server: Server) -> float:
+    """Megabytes gained between the first tenth of many requests and the last."""
+    total = bench.pick(200_000, 20_000)
+    _requests(bench, server, total // 10)
+    before = rss_bytes(server.pid)
+    _requests(bench, server, total)
+    return (rss_bytes(server.pid) - before) / 1e6
+
+
+def _requests(bench: Bench, server: Server, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while count > 0:
+        if time.monotonic() > deadline:
+            raise BenchError(f"{count} requests were left after two minutes")
+        count -= saturate(server.port, bench.body, 1, 64).requests

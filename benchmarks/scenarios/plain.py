@@ -1,0 +1,38 @@
+"""Plain requests: a chat completion of 1 KB up and 1 KB down over keep-alive connections, at saturation."""
+
+from __future__ import annotations
+
+from benchmarks.bench import Bench, Metric, Result, Values
+from benchmarks.conf import Spec
+from benchmarks.cpu import cpu_seconds
+from benchmarks.load_http import saturate
+from benchmarks.servers import Server
+
+TITLE = "Chat completion, 1 KB up and down, 64 connections"
+METRICS = (
+    Metric("cpu_us", "CPU per request", "µs"),
+    Metric("rps", "highest throughput", "req/s", "higher", 0),
+    Metric("busy", "core in use at that throughput", "%", "", 0),
+)
+CONNECTIONS = 64
+
+
+def run(bench: Bench) -> Result:
+    result = Result("plain", TITLE, METRICS)
+    with bench.upstream(addresses=2) as upstream, bench.proxies(Spec(upstream.port), result) as servers:
+        for server in servers:
+            saturate(server.port, bench.body, 1, CONNECTIONS)
+        bench.interleave(result, servers, lambda server: measure(bench, server, bench.pick(4, 1)))
+    return result
+
+
+def measure(bench: Bench, server: Server, seconds: int, connections: int = CONNECTIONS) -> Values:
+    """CPU time of the proxy's process tree while ``wrk`` asks as fast as it can."""
+    before = cpu_seconds(server.pid)
+    load = saturate(server.port, bench.body, seconds, connections)
+    used = cpu_seconds(server.pid) - before
+    return {
+        "cpu_us": used / load.requests * 1e6,
+        "rps": load.requests / load.seconds,
+        "busy": used / load.seconds * 100,
+    }
