@@ -1,0 +1,33 @@
+"""The built-in plugins: every module that holds some, in one list. To add a module, add a line."""
+
+from __future__ import annotations
+
+MODULES: tuple[str, ...] = (
+    # listeners and network filters
+    "pixiu_py.listeners.http",
+    "pixiu_py.http.connection_manager",
+    # HTTP filters
+    "pixiu_py.filters.http.authority",
+    "pixiu_py.filters.http.cors",
+    "pixiu_py.filters.http.csrf",
+    "pixiu_py.filters.http.faultinjection",
+    "pixiu_py.filters.http.header",
+    "pixiu_py.filters.http.host",
+    "pixiu_py.filters.http.httpproxy",
+    "pixiu_py.filters.http.proxyrewrite",
+    "pixiu_py.filters.http.ratelimit",
+    "pixiu_py.filters.http.traffic",
+    "pixiu_py.filters.llm.mock.filter",
+    "pixiu_py.filters.llm.proxy.filter",
+    # clusters and load balancers
+    "pixiu_py.clusters.discovery.static",
+    "pixiu_py.clusters.discovery.dns",
+    "pixiu_py.clusters.balancers.rand",
+    "pixiu_py.clusters.balancers.round_robin",
+    "pixiu_py.clusters.balancers.weight_random",
+    "pixiu_py.clusters.balancers.least_request",
+    "pixiu_py.clusters.balancers.ring_hashing",
+    "pixiu_py.clusters.balancers.maglev_hashing",
+    # retry policies
+    "pixiu_py.upstream.retry",
+)
