@@ -2,7 +2,7 @@
 
     http_filters:
       - name: example.filter.redact
-        config: {words: [fox, hen], replacement: "***"}
+        config: {words: [fox, dog], replacement: "***"}
 
 It sees bytes, not tokens: in a stream of server-sent events a word is found where it stands whole within one event.
 """
