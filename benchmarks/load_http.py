@@ -1,4 +1,4 @@
-"""Load of plain requests: saturation with ``wrk``, and an open loop at a fixed rate for latency."""
+"""Load of plain requests: saturation with ``wrk``; loops of our own, closed for many connections, open for latency."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,31 @@ def saturate(port: int, body: Path, seconds: int, connections: int, path: str = 
     if seen["failed"] or not seen["requests"]:
         raise BenchError(f"{seen['failed']} of {seen['requests']} requests failed")
     return Saturation(seen["requests"], seen["microseconds"] / 1e6, seen["p99_us"] / 1e6)
+
+
+async def closed_loop(port: int, connections: int, seconds: float, read: Callable[[], float]) -> float:
+    """How much ``read()`` goes up per request while every connection asks again as soon as it is answered.
+
+    Unlike ``wrk``, it opens all connections and has each of them answered once before it begins to count.
+    """
+    clients = [await Client.connect(port) for _ in range(connections)]
+    try:
+        async with asyncio.timeout(60 + seconds):
+            await asyncio.gather(*(client.send(COMPLETION) for client in clients))
+            before, deadline = read(), time.monotonic() + seconds
+            counts = await asyncio.gather(*(_ask_until(client, deadline) for client in clients))
+            return (read() - before) / sum(counts)
+    finally:
+        for client in clients:
+            client.close()
+
+
+async def _ask_until(client: Client, deadline: float) -> int:
+    count = 0
+    while time.monotonic() < deadline:
+        await client.send(COMPLETION)
+        count += 1
+    return count
 
 
 async def open_loop(port: int, rate: float, seconds: float, connections: int = 64) -> list[float]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+import uvloop
+
 from benchmarks.bench import Bench, Metric, Result, Values
 from benchmarks.conf import Spec
-from benchmarks.load_http import saturate
-from benchmarks.scenarios.plain import CONNECTIONS, measure
+from benchmarks.cpu import cpu_seconds
+from benchmarks.load_http import closed_loop
 from benchmarks.servers import Server
 
 
@@ -20,7 +22,7 @@ class Case:
     title: str
     routes: int = 1
     endpoints: int = 2
-    connections: int = CONNECTIONS
+    connections: int = 64
 
 
 CASES = (
@@ -58,12 +60,11 @@ def run(bench: Bench) -> Result:
             servers = stack.enter_context(bench.proxies(spec, result, contenders=contenders))
             # A ReverseProxy has no route table.
             subjects += [Subject(server, case) for server in servers if server.name != "go" or case.routes == 1]
-        for subject in bench.pick(subjects, []):
-            saturate(subject.server.port, bench.body, 1, subject.case.connections)
         bench.interleave(result, subjects, lambda subject: _measure(bench, subject))
     return result
 
 
 def _measure(bench: Bench, subject: Subject) -> Values:
-    values = measure(bench, subject.server, bench.pick(2, 1), subject.case.connections)
-    return {subject.case.key: values["cpu_us"]}
+    server, case = subject.server, subject.case
+    load = closed_loop(server.port, case.connections, bench.pick(2, 1), lambda: cpu_seconds(server.pid))
+    return {case.key: uvloop.run(load) * 1e6}

@@ -22,14 +22,14 @@ def run(bench: Bench) -> Result:
     with bench.upstream(addresses=2) as upstream, bench.proxies(Spec(upstream.port), result) as servers:
         for server in servers:
             saturate(server.port, bench.body, 1, CONNECTIONS)
-        bench.interleave(result, servers, lambda server: measure(bench, server, bench.pick(4, 1)))
+        bench.interleave(result, servers, lambda server: measure(bench, server))
     return result
 
 
-def measure(bench: Bench, server: Server, seconds: int, connections: int = CONNECTIONS) -> Values:
+def measure(bench: Bench, server: Server) -> Values:
     """CPU time of the proxy's process tree while ``wrk`` asks as fast as it can."""
     before = cpu_seconds(server.pid)
-    load = saturate(server.port, bench.body, seconds, connections)
+    load = saturate(server.port, bench.body, bench.pick(4, 1), CONNECTIONS)
     used = cpu_seconds(server.pid) - before
     return {
         "cpu_us": used / load.requests * 1e6,

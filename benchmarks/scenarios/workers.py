@@ -58,7 +58,7 @@ def run(bench: Bench) -> Result:
 
 
 def _measure(bench: Bench, subject: Subject) -> Values:
-    values = measure(bench, subject.server, bench.pick(4, 1))
+    values = measure(bench, subject.server)
     found = {f"cpu_{subject.workers}": values["cpu_us"], f"rps_{subject.workers}": values["rps"]}
     # Go's workers are threads of one process, which share every connection.
     if subject.workers == WORKERS and subject.name != "go":

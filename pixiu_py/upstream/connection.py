@@ -88,9 +88,17 @@ class UpstreamResponse:
             self._connection = None
         return chunk
 
+    @property
+    def begun(self) -> bool:
+        """True when the body has begun, or ended."""
+        return self._connection is None or bool(self._prefix) or self._connection.has_body
+
     async def ready(self, timeout: float) -> bool:
-        """True as soon as the body has begun, ended or broken; False after ``timeout`` seconds of silence."""
-        return self._connection is None or bool(self._prefix) or await self._connection.ready(timeout)
+        """True as soon as the body has begun or ended, False after ``timeout`` seconds of silence.
+
+        Raises ``UpstreamError`` when it broke before it began.
+        """
+        return self.begun or self._connection is None or await self._connection.ready(timeout)
 
     def unread(self, data: bytes) -> None:
         """Put back bytes that were only looked at; they come first again."""
@@ -274,10 +282,12 @@ class UpstreamConnection(BaseProtocol):
     # --- its body: pulled ------------------------------------------------------------------------------------------
 
     async def ready(self, timeout: float) -> bool:
-        """Wait until ``read()`` has something to say, for ``timeout`` seconds at most; tell whether it has."""
+        """Wait until there is something to read, for ``timeout`` seconds at most; tell whether there is."""
         timer = None
         try:
-            while not (self._buffered() or self._payload.is_eof() or self._error is not None):
+            while not self.has_body:
+                if self._error is not None:
+                    raise self._error
                 if timer is None:
                     timer = self._loop.call_later(timeout, self._wake)
                 elif timer.when() <= self._loop.time():
@@ -307,8 +317,11 @@ class UpstreamConnection(BaseProtocol):
                 self.abort()
                 raise
 
-    def _buffered(self) -> bool:
-        return self._payload is not EMPTY_PAYLOAD and bool(self._payload._buffer)
+    @property
+    def has_body(self) -> bool:
+        """True when a piece of the body is here, or its end."""
+        payload = self._payload
+        return payload.is_eof() or bool(payload._buffer)  # EMPTY_PAYLOAD has no buffer, and is at its end
 
     def _take(self) -> bytes:
         """Everything that is in the parser's payload, straight from its buffer.

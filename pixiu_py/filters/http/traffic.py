@@ -9,13 +9,12 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, field
 
 from pixiu_py.config.types import Model, doc
-from pixiu_py.errors import ConfigError, Problem
+from pixiu_py.errors import StartError
 from pixiu_py.filters.base import Context, HttpFilter
+from pixiu_py.filters.proxy import ROUTE_CLUSTER
 from pixiu_py.http.exchange import Exchange
 from pixiu_py.registry import Family, plugin
 
-#: ``exchange.params`` key: name of the cluster to use in place of the route's. The route is shared and never changes.
-CLUSTER_OVERRIDE = "route_cluster"
 HEADER = "canary-by-header"
 
 
@@ -93,20 +92,16 @@ class TrafficSplit(HttpFilter):
 
     async def start(self) -> None:
         """Refuse to start when a canary's cluster is not there."""
-        problems = [
-            Problem(f"traffics[{position}].name", f"there is no cluster {traffic.name!r}")
-            for position, traffic in enumerate(self.config.traffics)
-            if self.context.clusters.get(traffic.name) is None
-        ]
-        if problems:
-            raise ConfigError(problems)
+        for traffic in self.config.traffics:
+            if self.context.clusters.get(traffic.name) is None:
+                raise StartError(f"dgp.filter.http.traffic: there is no cluster {traffic.name!r}")
 
     def decode(self, exchange: Exchange) -> None:
-        """Name another cluster in the exchange, for the proxy to use."""
+        """Name another cluster in the exchange, for the proxy to use: the route is shared and never changes."""
         path = exchange.request.decoded_path
         split = next((split for router, split in self._splits if path.startswith(router)), None)
         if split is None:
             return
         cluster = split.choose(exchange.request.headers.get(HEADER), self.context.random)
         if cluster is not None:
-            exchange.params[CLUSTER_OVERRIDE] = cluster
+            exchange.params[ROUTE_CLUSTER] = cluster

@@ -72,12 +72,12 @@ def dialect_of(path: str) -> Dialect:
     return OTHER
 
 
-def early_error(event_name: str, data: str) -> tuple[int, str] | None:
+def early_error(event_name: str, data: bytes) -> tuple[int, str] | None:
     """The status and message of a stream's event that is an error, or None for any other event.
 
     The status is what the event itself gives (as ``code`` or ``status``), else 502.
     """
-    if event_name != "error" and '"error"' not in data:
+    if event_name != "error" and b'"error"' not in data:
         return None
     try:
         document = orjson.loads(data)

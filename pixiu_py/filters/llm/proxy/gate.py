@@ -31,9 +31,7 @@ async def refused(
     if not await response.ready(hold):
         return None
     if not event_stream:
-        first = await response.read()  # raises when there is nothing but a broken connection
-        response.unread(first)
-        return None
+        return None  # it has begun, and one part of a document tells nothing about the rest
     return await _first_event(response, clock() + hold, clock)
 
 
@@ -50,9 +48,9 @@ async def _first_event(
             break
         held += chunk
         for event in parser.feed(chunk):
-            if not event.data:
+            if event.data is None:
                 continue  # a comment tells nothing
-            error = early_error(event.event, event.data)
+            error = early_error(event.name, event.data)
             if error is not None:
                 return (*error, held)
             response.unread(held)

@@ -219,7 +219,7 @@ class Walk:
             await self._keep_failure(endpoint, upstream)
             return None
         events = _is_event_stream(upstream.headers)
-        if status < 300 and self._next(endpoint) is not None:
+        if status < 300 and (events or not upstream.begun) and self._next(endpoint) is not None:
             hold = self._proxy.config.first_event_hold
             refused = await gate.refused(upstream, events, hold, self._proxy.context.clock)
             if refused is not None and not self._accepted(refused, policy, record, upstream):

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from fakes.exchange import make_context, make_exchange
 
-from pixiu_py.errors import ConfigError
-from pixiu_py.filters.http.traffic import CLUSTER_OVERRIDE, TrafficConfig, TrafficSplit
+from pixiu_py.errors import StartError
+from pixiu_py.filters.http.traffic import TrafficConfig, TrafficSplit
+from pixiu_py.filters.proxy import ROUTE_CLUSTER
 
 
 def canary(name, router="/user", header="", weight=0):
@@ -23,7 +24,7 @@ def traffic(*traffics, clusters=None):
 def choice(filter_, target="/user", header=None):
     exchange = make_exchange(target=target, headers={"canary-by-header": header} if header is not None else {})
     assert filter_.decode(exchange) is None
-    return exchange.params.get(CLUSTER_OVERRIDE)
+    return exchange.params.get(ROUTE_CLUSTER)
 
 
 def test_a_header_chooses():
@@ -87,6 +88,6 @@ def test_each_router_has_its_own_hundred_percent_and_its_own_headers():
 
 
 async def test_a_canary_without_cluster_stops_the_start():
-    with pytest.raises(ConfigError, match=r"traffics\[1\].name: there is no cluster 'b'"):
+    with pytest.raises(StartError, match="there is no cluster 'b'"):
         await traffic(canary("a"), canary("b"), clusters={"a": object()}).start()
     await traffic(canary("a"), clusters={"a": object()}).start()
