@@ -1,0 +1,173 @@
+"""Every file in ``conf`` is right, starts, and does what its comments say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+import yaml
+
+from pixiu_py.config.load import load_config, load_text
+from pixiu_py.gateway import Gateway
+from pixiu_py.plugins import build_registry
+from pixiu_py.registry import Registry
+from tests.fakes.client import Client, Reply
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = sorted((ROOT / "conf").glob("*.yaml"))
+WARNINGS = {"pixiu-compat.yaml": ["static_resources.clusters[0].lb"]}
+
+Block = dict[str, Any]
+Start = Callable[..., Awaitable[int]]
+
+HELLO = orjson.dumps({"model": "mock-small", "messages": [{"role": "user", "content": "Hello"}]})
+
+
+def sample(name: str) -> Block:
+    """The parsed file, without an access log on standard output."""
+    document: Block = yaml.safe_load((ROOT / "conf" / name).read_text("utf-8"))
+    return {**document, "access_log": {"enable": False}}
+
+
+def address_of(block: Block) -> Block:
+    """The socket address of a listener."""
+    address: Block = block["address"]["socket_address"]
+    return address
+
+
+def mock_of(listener: Block) -> Block | None:
+    """The config of a listener's mock model, if that is what it runs."""
+    manager = listener["filter_chains"]["filters"][0]["config"]
+    last = manager["http_filters"][-1]
+    return last["config"] if last["name"] == "dgp.filter.llm.mock" else None
+
+
+def mock_listener(label: str, port: int) -> Block:
+    """A listener like those of the quickstart, in place of an endpoint that a sample takes for granted."""
+    listener: Block = sample("quickstart.yaml")["static_resources"]["listeners"][1]
+    listener["name"] = label
+    address_of(listener)["port"] = port
+    listener["filter_chains"]["filters"][0]["config"]["http_filters"][0]["config"] = {"label": label}
+    return listener
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return build_registry(ROOT / "plugins")
+
+
+@pytest_asyncio.fixture
+async def start(registry: Registry) -> AsyncIterator[Start]:
+    """``await start(document)`` runs a sample on free ports and returns the port of its gateway.
+
+    Mock models start first, so that the endpoints of the clusters can be pointed at the ports they got.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def run(resources: Block) -> Gateway:
+            for listener in resources["listeners"]:
+                address_of(listener).update(address="127.0.0.1", port=0)
+            text = yaml.safe_dump({"static_resources": resources, "access_log": {"enable": False}})
+            gateway = Gateway(load_text(text, registry).config, registry)
+            await gateway.start()
+            stack.push_async_callback(gateway.stop)
+            return gateway
+
+        async def start(document: Block) -> int:
+            resources = document["static_resources"]
+            mocks = [listener for listener in resources["listeners"] if mock_of(listener) is not None]
+            named = {address_of(listener)["port"]: listener["name"] for listener in mocks}
+            models = await run({"listeners": mocks})
+            for cluster in resources["clusters"]:
+                for endpoint in cluster["endpoints"]:
+                    address = endpoint["socket_address"]
+                    address["port"] = models.addresses[named[address["port"]]][1]
+            fronts = [listener for listener in resources["listeners"] if listener not in mocks]
+            return (await run({**resources, "listeners": fronts})).addresses["gateway"][1]
+
+        yield start
+
+
+async def ask(port: int, method: str, target: str, body: bytes | None = None, **headers: str) -> Reply:
+    async with Client(port) as client:
+        return await client.request(method, target, headers, body)
+
+
+async def chat(port: int) -> str:
+    """What the model says to Hello."""
+    reply = await ask(port, "POST", "/v1/chat/completions", HELLO)
+    assert reply.status == 200
+    content: str = orjson.loads(reply.body)["choices"][0]["message"]["content"]
+    return content
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_a_sample_is_right(path: Path, registry: Registry) -> None:
+    loaded = load_config(path, registry, environ={})
+    assert [warning.path for warning in loaded.warnings] == WARNINGS.get(path.name, [])
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+async def test_a_sample_starts_and_stops(path: Path, registry: Registry) -> None:
+    document = sample(path.name)
+    for listener in document["static_resources"]["listeners"]:
+        address_of(listener).update(address="127.0.0.1", port=0)
+    gateway = Gateway(load_text(yaml.safe_dump(document), registry, environ={}).config, registry)
+    await gateway.start()
+    try:
+        assert len(gateway.addresses) == len(document["static_resources"]["listeners"])
+    finally:
+        await gateway.stop()
+
+
+async def test_the_endpoints_of_the_quickstart_take_turns(start: Start) -> None:
+    port = await start(sample("quickstart.yaml"))
+    said = [await chat(port) for _ in range(4)]
+    assert [text.split("]")[0] for text in said] == ["[first", "[second", "[first", "[second"]
+
+
+async def test_the_quickstart_streams(start: Start) -> None:
+    port = await start(sample("quickstart.yaml"))
+    body = orjson.dumps({**orjson.loads(HELLO), "stream": True, "max_tokens": 2})
+    reply = await ask(port, "POST", "/v1/chat/completions", body)
+    assert reply.status == 200
+    assert reply.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_no_client_of_the_quickstart_notices_a_failing_endpoint(start: Start) -> None:
+    document = sample("quickstart.yaml")
+    mock = mock_of(document["static_resources"]["listeners"][1])
+    assert mock is not None
+    mock["failure_rate"] = 1
+    port = await start(document)
+    said = [await chat(port) for _ in range(4)]
+    assert {text.split("]")[0] for text in said} == {"[second"}
+
+
+async def test_the_plugins_sample_wants_its_header(start: Start) -> None:
+    port = await start(sample("plugins.yaml"))
+    assert (await ask(port, "POST", "/v1/completions", b'{"prompt": "Hello"}')).status == 401
+
+
+async def test_the_plugins_sample_hides_words_and_uses_one_endpoint(start: Start) -> None:
+    port = await start(sample("plugins.yaml"))
+    for stream in (b"false", b"true"):
+        body = b'{"prompt": "Hello", "stream": %b}' % stream
+        reply = await ask(port, "POST", "/v1/completions", body, **{"x-team": "red"})
+        assert (reply.status, reply.header("x-mock-endpoint")) == (200, b"first")
+        assert b"***" in reply.body
+        assert b"fox" not in reply.body
+        assert b"dog" not in reply.body
+
+
+async def test_web_and_model_share_a_port(start: Start) -> None:
+    document = sample("web-and-llm.yaml")
+    document["static_resources"]["listeners"] += [mock_listener("llm", 8000), mock_listener("web", 3000)]
+    port = await start(document)
+    for target, cluster in (("/v1/models", b"llm"), ("/", b"web"), ("/v1x", b"web"), ("/index.html", b"web")):
+        assert (await ask(port, "GET", target)).header("x-mock-endpoint") == cluster, target
