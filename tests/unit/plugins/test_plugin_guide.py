@@ -11,8 +11,10 @@ from types import ModuleType
 
 import pytest
 
+from pixiu_py.config.load import load_text
 from pixiu_py.filters.base import HttpFilter
-from pixiu_py.registry import Family, Registry
+from pixiu_py.plugins import build_registry
+from pixiu_py.registry import Family
 
 Load = Callable[[str, str], ModuleType]
 
@@ -29,6 +31,14 @@ def blocks(language: str, containing: str = "") -> list[str]:
 def section(title: str) -> str:
     """The text under a heading."""
     return GUIDE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A plugins folder with each plugin of the guide in a file of its own."""
+    for number, text in enumerate(blocks("python", "@plugin")):
+        (tmp_path / f"plugin_{number}.py").write_text(text)
+    return tmp_path
 
 
 @pytest.fixture
@@ -49,17 +59,20 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     return load
 
 
-def test_there_are_plugins_to_check() -> None:
-    assert len(blocks("python", "@plugin")) == 4
+def test_each_plugin_is_found_in_the_folder_and_says_what_it_is(folder: Path) -> None:
+    entries = [entry for entry in build_registry(folder) if entry.place.startswith(str(folder))]
+    assert {entry.kind for entry in entries} == {
+        "acme.filter.stamp",
+        "acme.filter.closed",
+        "acme.filter.chunks",
+        "Calm",
+    }
+    assert all(entry.summary for entry in entries)
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_each_plugin_loads_and_says_what_it_is(load: Load, number: int) -> None:
-    registry = Registry()
-    assert registry.add_module(load("acme", blocks("python", "@plugin")[number])) == 1
-    (entry,) = registry
-    assert entry.kind
-    assert entry.summary
+def test_the_configuration_is_right(folder: Path) -> None:
+    (text,) = blocks("yaml", "static_resources")
+    assert load_text(text, build_registry(folder)).warnings == []
 
 
 def test_the_test_of_the_tutorial_passes(load: Load) -> None:
