@@ -16,7 +16,7 @@ from pixiu_py.http.exchange import Exchange, Request, Response
 from pixiu_py.http.headers import Headers
 from pixiu_py.http.local_reply import error_reply, local_reply
 from pixiu_py.http.request_id import request_id
-from pixiu_py.http.server import RawRequest, Sent
+from pixiu_py.http.server import RawRequest
 from pixiu_py.http.writer import ResponseWriter
 from pixiu_py.registry import Family, plugin
 from pixiu_py.routing.table import RouteTable
@@ -82,8 +82,8 @@ class HttpConnectionManager:
 
     # --- a request -------------------------------------------------------------------------------------------------
 
-    async def handle(self, raw: RawRequest) -> Sent:
-        """One request, end to end: route → decode → encode → write → done."""
+    async def handle(self, raw: RawRequest) -> bool:
+        """One request, end to end: route → decode → encode → write → done. True: the connection may go on."""
         exchange = self._open(raw)
         writer = ResponseWriter(raw.protocol, exchange, self._server.write_timeout, self._keeps_alive(raw))
         chain = _NO_FILTERS
@@ -109,7 +109,7 @@ class HttpConnectionManager:
             self._broken(exchange, writer, error)
         finally:
             await self._close(exchange, chain)
-        return Sent(writer.keep_alive and writer.finished)
+        return writer.keep_alive and writer.finished
 
     def _open(self, raw: RawRequest) -> Exchange:
         message = raw.message
@@ -192,7 +192,8 @@ class HttpConnectionManager:
             self._context.access_log.write(exchange)
 
     def _keeps_alive(self, raw: RawRequest) -> bool:
-        return not raw.message.should_close and not self.draining
+        # A client whose upgrade was declined may have sent the other protocol's bytes already.
+        return not (raw.message.should_close or raw.message.upgrade or self.draining)
 
 
 def _abandon(response: Response | None) -> None:

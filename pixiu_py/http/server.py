@@ -1,7 +1,8 @@
-"""Downstream connections: aiohttp's low-level server, with our replies where aiohttp would write its own.
+"""Downstream connections: aiohttp's low-level server and parser, with a request loop of our own.
 
-Parsing, pipelining, keep-alive and lingering close stay aiohttp's. Added here: JSON errors for malformed requests instead
-of text with a logged traceback, a limit on connections, and the ends of an upgraded connection.
+Parsing, pipelining, the keep-alive timer and flow control stay aiohttp's. The loop replaces ``RequestHandler.start``, which
+makes a task, a stream writer and a response object for every request. With it come JSON errors for malformed requests, a limit
+on connections, and the ends of an upgraded connection.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from pixiu_py.http.local_reply import local_reply
 
@@ -24,54 +25,38 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("pixiu_py.http")
 
+#: Seconds for which the rest of a request body is read and dropped after the response, so that a client which is still
+#: sending gets to see that response instead of a reset (RFC 9112 §9.6).
+LINGER = 10.0
+
 
 class RawRequest:
-    """What aiohttp's parser made of a request: its stand-in for ``BaseRequest``, with no more than is used."""
+    """What aiohttp's parser made of a request, and the connection it came over."""
 
-    __slots__ = ("_task", "message", "payload", "protocol", "writer")
+    __slots__ = ("message", "payload", "protocol")
 
-    def __init__(
-        self, message: RawRequestMessage, payload: StreamReader, protocol: DownstreamConnection, writer: Any, task: Any
-    ) -> None:
+    def __init__(self, message: RawRequestMessage, payload: StreamReader, protocol: DownstreamConnection) -> None:
         self.message = message
         self.payload = payload
         self.protocol = protocol
-        self.writer = writer
-        self._task = task
-
-    def _finish(self) -> None:
-        """Called by aiohttp when the handler has returned."""
 
     def _cancel(self, exc: BaseException) -> None:
         """Called by aiohttp when the client has gone: a handler that reads the body must hear of it."""
         self.payload.set_exception(exc)
 
 
-class Sent:
-    """Tells aiohttp that the response has been written, and whether the connection goes on."""
-
-    __slots__ = ("keep_alive",)
-
-    def __init__(self, keep_alive: bool) -> None:
-        self.keep_alive = keep_alive
-
-    async def prepare(self, request: Any) -> None:
-        """Nothing is left to do."""
-
-    async def write_eof(self) -> None:
-        """Nothing is left to do."""
-
-
-Handler = Callable[[RawRequest], Awaitable[Sent]]
+#: Handles one request, response included; tells whether the connection may serve another.
+Handler = Callable[[RawRequest], Awaitable[bool]]
 
 
 class DownstreamConnection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_tunnel",)
+    __slots__ = ("_handler", "_tunnel")
 
-    def __init__(self, manager: DownstreamServer, **kwargs: Any) -> None:
+    def __init__(self, manager: DownstreamServer, handler: Handler, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
+        self._handler = handler
         self._tunnel: Tunnel | None = None
 
     @property
@@ -88,6 +73,69 @@ class DownstreamConnection(RequestHandler):
             transport.abort()  # type: ignore[attr-defined]
             return
         super().connection_made(transport)
+
+    async def start(self) -> None:
+        """Serve one request after the other, until the connection is to be closed. aiohttp runs this as a task."""
+        try:
+            while not self._force_close and await self._serve_next():
+                self._restart_keep_alive()
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _serve_next(self) -> bool:
+        if not self._messages:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        message, payload = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        if isinstance(message, _ErrInfo):
+            self._refuse(message)
+            return False
+        self._current_request = request = RawRequest(message, payload, self)  # type: ignore[assignment]
+        try:
+            keep = await self._handler(request)
+        finally:
+            self._current_request = None
+        if not payload.is_eof():
+            keep = await self._linger(payload) and keep
+        return keep and not self._close
+
+    def _restart_keep_alive(self) -> None:
+        closes = self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None and self._keepalive_timeout > 0:
+            self._keepalive_handle = self._loop.call_at(closes, self._process_keepalive)
+
+    async def _linger(self, payload: StreamReader) -> bool:
+        """Read what the client is still sending; True when it has sent everything."""
+        if self.transport is None or self.transport.is_closing():
+            return False
+        try:
+            async with asyncio.timeout(LINGER):
+                while not payload.is_eof():
+                    await payload.readany()
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - too slow, malformed or gone: the connection ends either way
+            return False
+        return True
+
+    def _refuse(self, error: _ErrInfo) -> None:
+        """Answer a request that could not be parsed."""
+        log.info("malformed request", peer=str(self.peername), error=type(error.exc).__name__)
+        status = 431 if isinstance(error.exc, LineTooLong) else error.status
+        if self.transport is not None:
+            self.transport.write(_refusal(status))
 
     def send_continue(self) -> None:
         """Tell a client that waits for it to send its body (RFC 9110 §10.1.1)."""
@@ -106,21 +154,6 @@ class DownstreamConnection(RequestHandler):
         super().connection_lost(exc)
         if tunnel is not None:
             tunnel.feed_eof()
-
-    def handle_error(
-        self, request: Any, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> Any:
-        """A request that could not be parsed, or a fault in our own handler."""
-        if status >= 500:
-            log.error("handler failed", exc_info=exc)
-        else:
-            log.info("malformed request", peer=str(self.peername), error=type(exc).__name__)
-        if isinstance(exc, LineTooLong):
-            status = 431
-        transport = self.transport
-        if transport is not None:
-            transport.write(_refusal(status))
-        return Sent(keep_alive=False)
 
 
 def _refusal(status: int) -> bytes:
@@ -153,9 +186,9 @@ class DownstreamServer(web.Server):
     def __init__(self, handler: Handler, *, max_connections: int = 0, **kwargs: Any) -> None:
         super().__init__(
             handler,  # type: ignore[arg-type]
-            request_factory=RawRequest,  # type: ignore[arg-type]
             handler_cancellation=True,  # a client that leaves cancels its exchange at once
         )
+        self._handler = handler
         self._options = kwargs
         self.max_connections = max_connections
         self._all_closed: asyncio.Event | None = None
@@ -166,7 +199,9 @@ class DownstreamServer(web.Server):
         return bool(self.max_connections) and len(self._connections) >= self.max_connections
 
     def __call__(self) -> DownstreamConnection:
-        return DownstreamConnection(self, loop=self._loop, access_log=None, auto_decompress=False, **self._options)
+        return DownstreamConnection(
+            self, self._handler, loop=self._loop, access_log=None, auto_decompress=False, **self._options
+        )
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """A connection has closed; it counts until its handler has ended too."""

@@ -10,7 +10,7 @@ from pixiu_py.config.model import Listener as ListenerConfig
 if TYPE_CHECKING:
     from pixiu_py.config.model import HttpServerConfig
     from pixiu_py.filters.base import Context
-    from pixiu_py.http.server import RawRequest, Sent
+    from pixiu_py.http.server import RawRequest
 
 
 class NetworkFilter(Protocol):
@@ -27,8 +27,8 @@ class NetworkFilter(Protocol):
     async def close(self) -> None:
         """Release it."""
 
-    def handle(self, raw: RawRequest) -> Coroutine[Any, Any, Sent]:
-        """Handle one request, its response included."""
+    def handle(self, raw: RawRequest) -> Coroutine[Any, Any, bool]:
+        """Handle one request, its response included. True: the connection may serve another."""
 
 
 class Listener:
