@@ -29,6 +29,17 @@ EMBEDDINGS = "/v1/embeddings"
 MODELS = "/v1/models"
 HEALTH = "/health"
 
+#: The APIs that generate text; embeddings are apart, because they do not stream.
+APIS: dict[str, Api] = {
+    "/v1/chat/completions": openai.Chat(),
+    "/v1/completions": openai.Completions(),
+    "/v1/responses": Responses(),
+    "/v1/messages": Messages(),
+}
+
+#: The one method of each path.
+METHODS = {**dict.fromkeys(APIS, "POST"), EMBEDDINGS: "POST", MODELS: "GET", HEALTH: "GET"}
+
 Status = Annotated[int, Meta(ge=400, le=599)]
 
 
@@ -56,6 +67,8 @@ class MockConfig(Model, frozen=True):
     response_headers: Annotated[dict[str, str], doc("Header fields added to every answer.")] = {}
 
     def __post_init__(self) -> None:
+        if 200 < self.status < 400:  # some of these have no body, none of them has an error in it
+            raise ValueError(f"status is 200 or an error, not {self.status}")
         _fields(self)  # a field that would split the head is refused when the file is read
 
 
@@ -66,13 +79,6 @@ class MockModel(HttpFilter):
     Config = MockConfig
     terminal = True
 
-    APIS: dict[str, Api] = {
-        "/v1/chat/completions": openai.Chat(),
-        "/v1/completions": openai.Completions(),
-        "/v1/responses": Responses(),
-        "/v1/messages": Messages(),
-    }
-
     def __init__(self, config: MockConfig, context: Context) -> None:
         super().__init__(config, context)
         self._failures = random.Random(config.seed)
@@ -81,24 +87,22 @@ class MockModel(HttpFilter):
 
     async def decode(self, exchange: Exchange) -> Response:
         """Always an answer."""
-        path = exchange.request.path
-        api = self.APIS.get(path)
+        method, path = exchange.request.method, exchange.request.path
+        api = APIS.get(path)
         if self.config.status != 200:
             return self._failure(api, self.config.status)
-        if api is None and path != EMBEDDINGS:
-            return self._about(exchange)
-        if exchange.request.method != "POST":
-            return self._error(api, AskError(405, f"{exchange.request.method} is not allowed on {path}; use POST."))
-        return await self._generate(exchange, api)
-
-    def _about(self, exchange: Exchange) -> Response:
-        """What can be asked without asking the model."""
-        request = exchange.request
-        if request.method == "GET" and request.path == HEALTH:
+        allowed = METHODS.get(path)
+        if allowed is None:
+            return self._error(None, AskError(404, f"There is no {path} here."))
+        if method != allowed:
+            response = self._error(api, AskError(405, f"{method} is not allowed on {path}; use {allowed}."))
+            response.headers.set("Allow", allowed)
+            return response
+        if path == HEALTH:
             return Response(200, Headers(self._fields))
-        if request.method == "GET" and request.path == MODELS:
+        if path == MODELS:
             return self._json(200, openai.models(self.config.models, self._started))
-        return self._error(None, AskError(404, f"There is no {request.method} {request.path} here."))
+        return await self._generate(exchange, api)
 
     async def _generate(self, exchange: Exchange, api: Api | None) -> Response:
         if self.config.delay:
@@ -144,10 +148,10 @@ class MockModel(HttpFilter):
     def _model(self, name: str) -> str:
         """The model to answer as. Raises ``AskError`` for one that is not there."""
         models: list[str] = self.config.models
+        if not name:
+            return models[0] if models else "mock"
         if not models or name in models:
             return name
-        if not name:
-            return models[0]
         raise AskError(404, f"The model `{name}` does not exist. Valid aliases: {', '.join(models)}.", "model")
 
     def _failure(self, api: Api | None, status: int) -> Response:

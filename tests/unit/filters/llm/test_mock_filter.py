@@ -49,18 +49,21 @@ async def test_the_list_of_models_is_the_configured_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "target", "status"),
+    ("method", "target", "status", "allow"),
     [
-        ("GET", "/nope", 404),
-        ("POST", "/v1/models", 404),
-        ("GET", CHAT, 405),
-        ("GET", "/v1/embeddings", 405),
+        ("GET", "/nope", 404, None),
+        ("POST", "/", 404, None),
+        ("POST", "/v1/models", 405, "GET"),
+        ("GET", CHAT, 405, "POST"),
+        ("PUT", "/v1/embeddings", 405, "POST"),
     ],
 )
-async def test_what_is_not_there_is_answered_in_openais_shape(method: str, target: str, status: int) -> None:
+async def test_what_is_not_there_is_answered_in_openais_shape(
+    method: str, target: str, status: int, allow: str | None
+) -> None:
     response = await mock_model().decode(make_exchange(method, target))
     error = (await document(response))["error"]
-    assert (response.status, error["code"]) == (status, status)
+    assert (response.status, error["code"], response.headers.get("allow")) == (status, status, allow)
     assert set(error) == {"message", "type", "param", "code"}
 
 
@@ -167,6 +170,7 @@ async def test_a_fixed_status_answers_everything() -> None:
         {"failure_rate": 1.1},
         {"failure_status": 200},
         {"status": 99},
+        {"status": 204},
         {"tokens": 0},
         {"embedding_dimensions": 5000},
         {"response_headers": {"x": "a\r\nb: c"}},

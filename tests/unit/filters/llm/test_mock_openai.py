@@ -139,6 +139,7 @@ async def test_the_first_model_answers_when_none_is_named() -> None:
     assert answer["model"] == "mock-small"
 
 
-async def test_any_model_is_there_when_none_is_configured() -> None:
-    answer = await document(await post(mock_model(models=[]), CHAT, {**HELLO, "model": "nope"}))
-    assert answer["model"] == "nope"
+@pytest.mark.parametrize(("asked", "answered"), [("nope", "nope"), ("", "mock"), (None, "mock")])
+async def test_any_model_is_there_when_none_is_configured(asked: str | None, answered: str) -> None:
+    answer = await document(await post(mock_model(models=[]), CHAT, {**HELLO, "model": asked}))
+    assert answer["model"] == answered
