@@ -7,6 +7,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.listeners.http",
     "pixiu_py.http.connection_manager",
     # HTTP filters
+    "pixiu_py.filters.http.accesslog",
     "pixiu_py.filters.http.authority",
     "pixiu_py.filters.http.cors",
     "pixiu_py.filters.http.csrf",
@@ -19,6 +20,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.filters.http.traffic",
     "pixiu_py.filters.llm.mock.filter",
     "pixiu_py.filters.llm.proxy.filter",
+    "pixiu_py.filters.llm.tokenizer",
     # clusters and load balancers
     "pixiu_py.clusters.discovery.static",
     "pixiu_py.clusters.discovery.dns",

@@ -44,6 +44,11 @@ class AccessLog:
         #: Lines that could not be kept.
         self.dropped = 0
 
+    @property
+    def path(self) -> str:
+        """Where the lines go; ``-`` is standard output."""
+        return self._config.path
+
     def start(self) -> None:
         """Open the file. Raises ``StartError``."""
         path = self._config.path
