@@ -18,7 +18,7 @@ NESTING = 4
 
 #: Source files without a test file of their own → why.
 TESTED_ELSEWHERE = {
-    "__main__.py": "one call of cli.main; tests/integration/test_cli_process.py starts it",
+    "__main__.py": "one call of cli.main; tests/integration/test_shutdown.py starts it",
     "adapters/base.py": "a contract without behaviour",
     "clusters/base.py": "a contract without behaviour",
     "filters/base.py": "a contract; its one function is tested with the chain that uses it",

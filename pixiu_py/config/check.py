@@ -146,10 +146,10 @@ class _Checker:
             lines.setdefault(name, self._report.where(path)[0])
 
     def _kind(self, family: Family, kind: str, path: str) -> None:
-        """``kind`` must be registered; an alias is worth a warning."""
+        """``kind`` must be registered; an alias is worth a warning. Pixiu's protocols are in capitals, ours need not be."""
         if not _sound(kind):
             return
-        entry = self._registry.find(family, kind)
+        entry = self._registry.find(family, kind.upper() if family is Family.LISTENER else kind)
         if entry is None:
             known = self._registry.kinds(family)
             hint = did_you_mean(kind, known) or f"; known are {', '.join(known) or 'none'}"
@@ -160,11 +160,10 @@ class _Checker:
     # --- listeners -----------------------------------------------------------------------------------------------
 
     def _listener(self, path: str, listener: Listener) -> None:
-        if _sound(listener.protocol_type):
-            protocol = listener.protocol_type.upper()
-            self._kind(Family.LISTENER, protocol, f"{path}.protocol_type")
-            address = listener.address.socket_address if _sound(listener.address) else BROKEN
-            if protocol == "HTTPS" and _sound(address) and not address.certs_dir:
+        self._kind(Family.LISTENER, listener.protocol_type, f"{path}.protocol_type")
+        if _sound(listener.protocol_type, listener.address) and listener.protocol_type.upper() == "HTTPS":
+            address = listener.address.socket_address
+            if _sound(address) and not address.certs_dir:
                 self._report.problem(
                     f"{path}.address.socket_address.certs_dir",
                     "HTTPS needs certs_dir, a folder with tls.crt and tls.key",

@@ -30,6 +30,8 @@ MAX_VALUES = 250_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
+#: Tags of single values. Dates stay text, and so do the signs for merging and defaults where they are values.
+_TAGS = {_CORE + name for name in ("str", "null", "bool", "int", "float", "timestamp", "merge", "value")}
 _MERGE = "<<"
 
 
@@ -235,11 +237,14 @@ class _Scalars:
         if expanded.problems:
             return Unreadable(place)
         if event.tag == "!file":
-            return self._file(expanded.text, path, place)
+            return self._file(expanded.text, f"!file {event.value}", path, place)
         tag = event.tag
         if tag is None or tag == "!":
             # The text is resolved only now, so that ``port: ${PORT}`` is a number.
             tag = self._resolver.resolve(ScalarNode, expanded.text, event.implicit)  # type: ignore[no-untyped-call]
+        if tag not in _TAGS:
+            self._report.problem(path, f"The tag {_short(tag)} is not known here", place)
+            return Unreadable(place)
         try:
             return Scalar(place, self._value(tag, expanded.text), expanded.text, expanded.source)
         except (ValueError, KeyError):
@@ -250,8 +255,6 @@ class _Scalars:
     def _value(self, tag: str, text: str) -> Any:
         node = ScalarNode(tag, text)
         match tag.removeprefix(_CORE):
-            case "str" | "timestamp" | "merge" | "value":
-                return text
             case "null":
                 return None
             case "bool":
@@ -261,10 +264,9 @@ class _Scalars:
             case "float":
                 return self._constructor.construct_yaml_float(node)
             case _:
-                raise KeyError(tag)
+                return text
 
-    def _file(self, name: str, path: str, place: Place) -> Node:
-        source = f"!file {name}"
+    def _file(self, name: str, source: str, path: str, place: Place) -> Node:
         try:
             if not name:
                 raise ValueError("needs the path of a file")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pixiu_py.config.node import Place
 from pixiu_py.errors import Problem
 
@@ -50,8 +52,9 @@ class Report:
 
     def hide(self, text: str, source: str) -> None:
         """Keep ``text`` out of all messages; ``source`` is shown in its place."""
-        if text:
-            self._hidden[text] = source
+        for shown in (text, text.strip()):
+            if shown:
+                self._hidden[shown] = source
 
     def trial(self) -> Report:
         """An empty report on the same file, for a reading that may be thrown away."""
@@ -70,11 +73,16 @@ class Report:
     def _clear(self, problem: Problem) -> Problem:
         message = problem.message
         for text in sorted(self._hidden, key=len, reverse=True):
-            source = self._hidden[text]
-            message = message.replace(repr(text), f"the value from {source}").replace(f'"{text}"', source)
-            if len(text) >= _ANYWHERE:
-                message = message.replace(text, source).replace(repr(text)[1:-1], source)
+            message = _hide(message, text, self._hidden[text])
         return Problem(problem.path, message, problem.file, problem.line, problem.column)
+
+
+def _hide(message: str, text: str, source: str) -> str:
+    message = message.replace(repr(text), f"the value from {source}")
+    if len(text) < _ANYWHERE:
+        return message
+    shapes = "|".join(re.escape(shape) for shape in (text, repr(text)[1:-1]))
+    return re.sub(shapes, lambda _: source, message, flags=re.IGNORECASE)
 
 
 def _position(problem: Problem) -> Place:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from pixiu_py.config.node import Node, Scalar, noun
-from pixiu_py.config.shapes import annotate, choices, describe, written_as
+from pixiu_py.config.shapes import annotate, choices, describe, listed, written_as
 from pixiu_py.config.types import Secret, parse_duration, parse_size
 from pixiu_py.errors import PixiuError
 from pixiu_py.registry import did_you_mean
@@ -82,7 +82,7 @@ def _convert(node: Scalar, value: Any, kind: Any, metas: list[Meta]) -> Any:
         known = choices(kind)
         if not known:
             raise RefusedError(f"{readable(error)}, got {shown(node)}") from None
-        raise RefusedError(f"Expected {' or '.join(known)}, got {value!r}{did_you_mean(node.text, known)}") from None
+        raise RefusedError(f"Expected {listed(known)}, got {value!r}{did_you_mean(node.text, known)}") from None
     if isinstance(converted, float) and not math.isfinite(converted):
         raise RefusedError(f"Expected a finite number, got {shown(node)}")
     return converted

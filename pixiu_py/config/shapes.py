@@ -68,6 +68,11 @@ def choices(kind: Any) -> list[str]:
     return []
 
 
+def listed(words: list[str]) -> str:
+    """Alternatives in a sentence."""
+    return " or ".join(words) if len(words) < 3 else f"one of {', '.join(words)}"
+
+
 def describe(kind: Any) -> str:
     """A type in a few words, for messages."""
     base, metas = unwrap(kind)
@@ -77,7 +82,7 @@ def describe(kind: Any) -> str:
     if origin in UNIONS:
         return " or ".join(dict.fromkeys(describe(arm) for arm in get_args(base) if arm is not types.NoneType))
     if choices(base):
-        return " or ".join(choices(base))
+        return listed(choices(base))
     if shape(base) is not Scalar:
         return "a mapping" if shape(base) is Mapping else "a list"
     return _NAMES.get(origin, getattr(origin, "__name__", str(origin)))

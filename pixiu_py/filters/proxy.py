@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Key in ``exchange.params`` under which a filter may name another cluster than the route's.
 ROUTE_CLUSTER = "route_cluster"
+#: Key in ``exchange.params`` under which a filter may name the Host to send upstream.
+UPSTREAM_HOST = "upstream_host"
 
 _Limit = Annotated[int, Meta(ge=0)]
 

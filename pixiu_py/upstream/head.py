@@ -70,12 +70,17 @@ def request_head(
     block: bytes,
     credentials: bytes,
     framing: bytes = b"",
+    host: str = "",
 ) -> bytes:
-    """The bytes of a request head. ``framing`` is the Content-Length, Transfer-Encoding or Upgrade lines of this message."""
+    """The bytes of a request head.
+
+    ``framing`` is the Content-Length, Transfer-Encoding or Upgrade lines of this message, ``host`` what to send in place of
+    the endpoint's own Host.
+    """
     return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%b\r\n" % (
         method.encode("ascii"),
         upstream_target(endpoint, target),
-        encode(endpoint.host_header),
+        encode(host or endpoint.host_header),
         block,
         credentials,
         framing,

@@ -65,6 +65,20 @@ class Client:
         async with asyncio.timeout(PATIENCE):
             await self.writer.drain()
 
+    async def send_until_stalled(self, size: int) -> int:
+        """Send up to ``size`` bytes, only as fast as they are taken; return how many went before nothing moved."""
+        self.writer.transport.set_write_buffer_limits(0)
+        sent = 0
+        while sent < size:
+            self.writer.write(b"x" * 65536)
+            try:
+                async with asyncio.timeout(0.5):  # that nothing moves has no event
+                    await self.writer.drain()
+            except TimeoutError:
+                break
+            sent += 65536
+        return sent
+
     async def read_response(self, method: str = "GET") -> Reply:
         """The next final response, complete or as far as it came. Raises ``EOFError`` when nothing came at all."""
         interim: list[bytes] = []

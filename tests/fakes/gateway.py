@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 import yaml
+
 from pixiu_py.config.load import load_text
 from pixiu_py.gateway import Gateway
 from pixiu_py.plugins import build_registry
-
 from tests.fakes.client import PATIENCE, Client, Reply
 
 
@@ -32,7 +32,8 @@ class RunningGateway:
         document = yaml.safe_load(text)
         document["access_log"] = {"path": str(log), "flush_interval": "1ms", **document.get("access_log", {})}
         registry = build_registry(None)
-        gateway = Gateway(load_text(yaml.safe_dump(document, sort_keys=False), registry), registry)
+        loaded = load_text(yaml.safe_dump(document, sort_keys=False), registry)
+        gateway = Gateway(loaded.config, registry)
         await gateway.start()
         return cls(gateway, log)
 

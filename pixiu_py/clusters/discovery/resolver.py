@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -11,7 +12,7 @@ import aiodns
 import pycares
 
 from pixiu_py.config.model import DnsSettings
-from pixiu_py.errors import ConnectFailed
+from pixiu_py.errors import ConfigError, ConnectFailed, Problem
 
 
 class Answer(NamedTuple):
@@ -36,6 +37,10 @@ class DnsResolver:
     """
 
     def __init__(self, settings: DnsSettings, routable: Callable[[str], bool] | None = None) -> None:
+        """Raises ``ConfigError`` for a server that is no address."""
+        wrong = [server for server in settings.servers if not is_server(server)]
+        if wrong:
+            raise ConfigError([Problem("dns.servers", f"{server!r} is neither ip nor ip:port") for server in wrong])
         self._settings = settings
         self._routable = routable or has_route
 
@@ -52,7 +57,7 @@ class DnsResolver:
                 result = await resolver.getaddrinfo(name, type=socket.SOCK_STREAM)
         except TimeoutError:
             raise ConnectFailed(f"no answer within {settings.timeout:g} s") from None
-        except (aiodns.error.DNSError, OSError, ValueError) as error:
+        except (aiodns.error.DNSError, pycares.AresError, OSError, ValueError) as error:
             raise ConnectFailed(str(error.args[-1] if error.args else error)) from error
         addresses = self._one_family(result.nodes)
         if not addresses:
@@ -64,6 +69,18 @@ class DnsResolver:
         v4 = tuple(_text(node) for node in nodes if node.family == socket.AF_INET)
         v6 = tuple(_text(node) for node in nodes if node.family == socket.AF_INET6)
         return v4 if v4 and (not v6 or self._routable(v4[0])) else v6
+
+
+def is_server(text: str) -> bool:
+    """True for ``ip``, ``ip:port`` or ``[ip]:port``."""
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit() and int(port) < 65536 and (host.startswith("[") or ":" not in host):
+        text = host
+    try:
+        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def has_route(address: str) -> bool:

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from urllib.parse import parse_qs
 
 import structlog
-from msgspec import field
 
 from pixiu_py.config.types import Model, Secret, Size, doc
 from pixiu_py.filters.base import Context, HttpFilter
@@ -30,7 +29,7 @@ class CsrfConfig(Model, frozen=True):
     """Config of ``dgp.filter.http.csrf``."""
 
     key: Annotated[str, doc("Name of the token: a query parameter, header or form field.")]
-    secret: Annotated[Secret, doc("Shared with whoever makes the tokens.")] = field(default_factory=lambda: Secret(""))
+    secret: Annotated[Secret, doc("Shared with whoever makes the tokens.")]
     error_msg: Annotated[str, doc("`error` of the 403.")] = "missing or wrong CSRF token"
     ignore_methods: Annotated[list[str], doc("Methods that need no token, such as GET and HEAD.")] = []
     scheme: Annotated[

@@ -7,11 +7,9 @@ from typing import Annotated
 
 from pixiu_py.config.types import Model, doc
 from pixiu_py.filters.base import HttpFilter
+from pixiu_py.filters.proxy import UPSTREAM_HOST
 from pixiu_py.http.exchange import Exchange
 from pixiu_py.registry import Family, plugin
-
-#: ``exchange.params`` key: the Host to send upstream, in place of the endpoint's own.
-HOST_OVERRIDE = "upstream_host"
 
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]|[^\s/@\[\]:]+)(?::\d{1,5})?")
 
@@ -34,4 +32,4 @@ class Host(HttpFilter):
 
     def decode(self, exchange: Exchange) -> None:
         """Tell the proxy what to send. The request keeps the client's Host, for X-Forwarded-Host."""
-        exchange.params[HOST_OVERRIDE] = self.config.host
+        exchange.params[UPSTREAM_HOST] = self.config.host

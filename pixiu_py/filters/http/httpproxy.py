@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pixiu_py.config.types import Duration, Size, doc
 from pixiu_py.errors import ConnectFailed, DownstreamError, PixiuError, UpstreamError, UpstreamTimeout
-from pixiu_py.filters.proxy import ProxyConfig, ProxyFilter, no_endpoint
+from pixiu_py.filters.proxy import UPSTREAM_HOST, ProxyConfig, ProxyFilter, no_endpoint
 from pixiu_py.http.exchange import Attempt, Response
 from pixiu_py.http.headers import encode
 from pixiu_py.http.tunnel import TunnelBody
@@ -93,20 +93,20 @@ class HttpProxy(ProxyFilter):
         if request.upgrade:
             connection = await pool.connect()
             framing = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % encode(request.upgrade)
-            connection.send(self._head(request, endpoint, forwarded, framing))
+            connection.send(self._head(exchange, endpoint, forwarded, framing))
             response = await connection.response(self.timeouts.first_byte, self.timeouts.idle)
             if response.status == 101 and exchange.connection is not None:
                 return response, TunnelBody(connection, exchange.connection, self.config.tunnel_idle_timeout)
             return response, response
         if not body.exists or (body.length is not None and body.length <= self.config.replay_limit):
             content = await body.read(self.config.replay_limit) if body.exists else b""
-            head = self._head(request, endpoint, forwarded, _length_line(request, len(content)))
+            head = self._head(exchange, endpoint, forwarded, _length_line(request, len(content)))
             response = await attempt(pool, head, content, self.timeouts, with_body=request.method != "HEAD")
             return response, response
         # A body that cannot be sent twice goes over a new connection: a kept one may turn out to be closed.
         connection = await pool.connect()
         framing = b"Transfer-Encoding: chunked\r\n" if body.length is None else b"Content-Length: %d\r\n" % body.length
-        connection.send(self._head(request, endpoint, forwarded, framing), uploading=True)
+        connection.send(self._head(exchange, endpoint, forwarded, framing), uploading=True)
         upload = self.context.tasks.spawn(_upload(connection, body), "upload")
         try:
             response = await connection.response(self.timeouts.first_byte, self.timeouts.idle)
@@ -115,10 +115,12 @@ class HttpProxy(ProxyFilter):
             raise
         return response, UploadingBody(response, upload)
 
-    def _head(self, request: Request, endpoint: Endpoint, forwarded: Forwarded, framing: bytes) -> bytes:
+    def _head(self, exchange: Exchange, endpoint: Endpoint, forwarded: Forwarded, framing: bytes) -> bytes:
+        request = exchange.request
         block = forwarded.block + self._forwarded_fields(request) if self.config.forwarded_headers else forwarded.block
         credentials = endpoint_credentials(endpoint, forwarded.credentials)
-        return request_head(request.method, endpoint, request.target, block, credentials, framing)
+        host = exchange.params.get(UPSTREAM_HOST, "")
+        return request_head(request.method, endpoint, request.target, block, credentials, framing, host)
 
     def _forwarded_fields(self, request: Request) -> bytes:
         """Repeated fields make one list (RFC 9110 §5.3), so the client's own X-Forwarded-For stays in front of ours."""

@@ -14,7 +14,7 @@ from pixiu_py.filters.llm.proxy import gate
 from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
 from pixiu_py.filters.llm.proxy.stream import LlmBody
 from pixiu_py.filters.llm.proxy.verdict import Blame, Verdict, blame, judge, pause, retry_after
-from pixiu_py.filters.proxy import no_endpoint
+from pixiu_py.filters.proxy import UPSTREAM_HOST, no_endpoint
 from pixiu_py.http.exchange import Attempt, Response
 from pixiu_py.http.headers import Headers
 from pixiu_py.http.local_reply import local_reply, message_for
@@ -205,7 +205,9 @@ class Walk:
             body = replace_string(body, "model", name)
         framing = b"Content-Length: %d\r\n" % len(body) if body or request.method == "POST" else b""
         credentials = endpoint_credentials(endpoint, forwarded.credentials)
-        return request_head(request.method, endpoint, request.target, forwarded.block, credentials, framing), body
+        host = self._exchange.params.get(UPSTREAM_HOST, "")
+        head = request_head(request.method, endpoint, request.target, forwarded.block, credentials, framing, host)
+        return head, body
 
     async def _judged(
         self, endpoint: Endpoint, policy: RetryPolicy, upstream: UpstreamResponse, record: Attempt

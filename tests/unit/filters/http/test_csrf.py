@@ -105,9 +105,7 @@ async def test_the_form_that_was_read_still_goes_upstream():
     assert [chunk async for chunk in exchange.request.body.stream()] == [body]
 
 
-@pytest.mark.parametrize(
-    "config", [{"key": "", "secret": Secret("a")}, {"key": "a", "secret": Secret("")}, {"key": "a"}]
-)
+@pytest.mark.parametrize("config", [{"key": "", "secret": Secret("a")}, {"key": "a", "secret": Secret("")}])
 def test_key_and_secret_are_needed(config):
     with pytest.raises(ValueError, match="must not be empty"):
         CsrfConfig(**config)

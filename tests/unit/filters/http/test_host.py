@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from fakes.exchange import make_context, make_exchange
 
-from pixiu_py.filters.http.host import HOST_OVERRIDE, Host, HostConfig
+from pixiu_py.filters.http.host import Host, HostConfig
+from pixiu_py.filters.proxy import UPSTREAM_HOST
 
 
 def test_the_proxy_is_told_and_the_clients_host_is_kept():
     exchange = make_exchange(headers={"Host": "client.example.com"})
     assert Host(HostConfig(host="internal:8080"), make_context()).decode(exchange) is None
-    assert exchange.params == {HOST_OVERRIDE: "internal:8080"}
+    assert exchange.params == {UPSTREAM_HOST: "internal:8080"}
     assert exchange.request.headers.get("host") == "client.example.com"
 
 
