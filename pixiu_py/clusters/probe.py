@@ -23,7 +23,7 @@ async def probe(endpoint: Endpoint, check: HealthCheck, tls: ssl.SSLContext | No
     except TimeoutError:
         return f"no answer within {check.timeout:g} s"
     except (OSError, ValueError) as error:  # refused, reset, TLS; a host that is no name; a line that is too long
-        return str(error) or type(error).__name__
+        return f"{type(error).__name__}: {error}"
 
 
 async def _try(endpoint: Endpoint, check: HealthCheck, tls: ssl.SSLContext | None) -> str:
