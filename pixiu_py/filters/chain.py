@@ -26,7 +26,7 @@ Hook = tuple[int, Callable[..., Any], bool]
 class FilterChain:
     """The filters of one route, ready to be called. Immutable."""
 
-    __slots__ = ("_chunks", "_decode", "_done", "_encode", "_ends", "awaits_done", "filters", "rewriters")
+    __slots__ = ("_chunks", "_decode", "_done", "_encode", "_ends", "awaits_done", "filters", "rewriters", "sees_bodies")
 
     def __init__(self, filters: Sequence[HttpFilter]) -> None:
         self.filters = tuple(filters)
@@ -37,6 +37,8 @@ class FilterChain:
         self._done = tuple(reversed(self._hooks("done")))
         #: True when some filter's done is a coroutine.
         self.awaits_done = any(is_async for _, _, is_async in self._done)
+        #: False when no filter wants to see bodies: they are then sent as they are.
+        self.sees_bodies = bool(self._chunks or self._ends)
         #: Positions of the filters that may change the length of a body.
         self.rewriters = tuple(
             position

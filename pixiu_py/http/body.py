@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from pixiu_py.errors import BodyTimeout, BodyTooLarge, DownstreamError
 
@@ -67,6 +67,28 @@ class GeneratorBody:
         """Nothing to let go of: the generator has not been started, or was cancelled."""
 
 
+def take_buffered(payload: StreamReader) -> bytes:
+    """Everything that has come, straight from a payload's buffer.
+
+    ``StreamReader.read_nowait`` resumes the parser in the middle of taking. Called from within ``data_received`` that
+    would hand out bytes in the wrong order, and everywhere else it costs a parse of nothing.
+    """
+    if payload is EMPTY_PAYLOAD:
+        return b""
+    buffer = payload._buffer
+    if not buffer:
+        return b""
+    if len(buffer) == 1:
+        data = buffer.popleft()
+    else:
+        data = b"".join(buffer)
+        buffer.clear()
+    payload._size = 0
+    if payload._http_chunk_splits:
+        payload._http_chunk_splits.clear()
+    return data
+
+
 class RequestBody:
     """The body of a client's request: read whole, up to a limit, or streamed. One of the two, once.
 
@@ -105,7 +127,7 @@ class RequestBody:
             raise BodyTooLarge(f"request body of {self.length} bytes is above the limit of {limit}")
         source = self._source
         if source.is_eof():  # the common case: the body came together with the head
-            content = source.read_nowait()
+            content = take_buffered(source)
             self.received = len(content)
         else:
             content = await self._collect(limit)

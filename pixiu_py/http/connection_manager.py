@@ -16,7 +16,7 @@ from pixiu_py.http.exchange import Exchange, Request, Response
 from pixiu_py.http.headers import Headers
 from pixiu_py.http.local_reply import error_reply, local_reply
 from pixiu_py.http.request_id import request_id
-from pixiu_py.http.server import RawRequest
+from pixiu_py.http.server import MAX_FIELD, RawRequest
 from pixiu_py.http.writer import ResponseWriter
 from pixiu_py.registry import Family, plugin
 from pixiu_py.routing.table import RouteTable
@@ -137,7 +137,7 @@ class HttpConnectionManager:
         request = exchange.request
         if request.method == "CONNECT":
             raise MethodNotAllowed("this is no forward proxy")
-        if sum(len(name) + len(value) for name, value in request.headers.raw) > self._server.max_header_bytes:
+        if self._head_too_large(request):
             raise HeadersTooLarge("the request head is too large")
         table = self._routes
         model = await _model(request) if table.needs_model(request) else ""
@@ -149,6 +149,12 @@ class HttpConnectionManager:
         exchange.cluster = self._context.clusters.get(route.cluster)
         return route.payload
 
+    def _head_too_large(self, request: Request) -> bool:
+        fields = request.headers.raw
+        if len(fields) * MAX_FIELD <= self._server.max_header_bytes:
+            return False  # so few cannot be too large together: each is held to MAX_FIELD by the parser
+        return sum(len(name) + len(value) for name, value in fields) > self._server.max_header_bytes
+
     async def _encode(self, chain: FilterChain, exchange: Exchange) -> None:
         try:
             await chain.encode(exchange)
@@ -157,9 +163,6 @@ class HttpConnectionManager:
             _abandon(exchange.response)
             exchange.error = error
             exchange.response = local_reply(500)
-        response = exchange.response
-        if exchange.request_id and response is not None and "x-request-id" not in response.headers:
-            response.headers.add("x-request-id", exchange.request_id)
 
     def _failed(self, exchange: Exchange, error: GatewayError) -> Response:
         exchange.error = error

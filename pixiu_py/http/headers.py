@@ -7,6 +7,7 @@ UTF-8 with surrogate escapes so that every byte survives the round trip.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 Raw = tuple[bytes, bytes]
 
@@ -78,6 +79,11 @@ class Headers:
         self._index = None
         self._raw = [*self._raw, (_checked(name), _checked(value))]
 
+    def append(self, field: Raw) -> None:
+        """Append a field that is known to be well-formed."""
+        self._index = None
+        self._raw = [*self._raw, field]
+
     def set(self, name: str, value: str) -> None:
         """Replace every field of that name by one. Raises ``ValueError`` as ``add`` does, and then nothing is lost."""
         field = (_checked(name), _checked(value))
@@ -99,31 +105,46 @@ class Headers:
         return f"<Headers {names}>"  # values may be credentials
 
 
-def connection_named(raw: Iterable[Raw]) -> set[bytes]:
-    """The lower-case field names that the ``Connection`` fields declare hop-by-hop."""
+# What a field is to a gateway, as numbers in one order, so that "may be passed on" is a single comparison.
+PLAIN, DATE, REQUEST_ID, CREDENTIAL, HOST, EXPECT, LENGTH, CONNECTION, HOP = range(9)
+
+_KINDS = {
+    b"date": DATE,
+    b"x-request-id": REQUEST_ID,
+    b"authorization": CREDENTIAL,
+    b"x-api-key": CREDENTIAL,
+    b"api-key": CREDENTIAL,
+    b"host": HOST,
+    b"expect": EXPECT,
+    b"content-length": LENGTH,
+    **dict.fromkeys(HOP_BY_HOP, HOP),
+    b"connection": CONNECTION,
+}
+
+
+@lru_cache(maxsize=2048)
+def kind_of(name: bytes) -> int:
+    """What the field ``name`` is to a gateway. Remembered: the same few names come in every message."""
+    return _KINDS.get(name.lower(), PLAIN)
+
+
+@lru_cache(maxsize=256)
+def names_fields(value: bytes) -> bool:
+    """True when a ``Connection`` value names fields, beside the options that every connection knows."""
+    return bool(_tokens(value) - {b"close", b"keep-alive", b"upgrade"})
+
+
+def without_named(lines: list[bytes], raw: Iterable[Raw]) -> list[bytes]:
+    """``lines`` (``name: value``) without those that the ``Connection`` fields among ``raw`` declare hop-by-hop."""
     named: set[bytes] = set()
     for key, value in raw:
-        if key.lower() == b"connection":
-            named.update(token.strip().lower() for token in value.split(b","))
-    return named
+        if kind_of(key) == CONNECTION:
+            named |= _tokens(value)
+    return [line for line in lines if line.partition(b":")[0].lower() not in named]
 
 
-def end_to_end(raw: Iterable[Raw], drop: frozenset[bytes] = frozenset()) -> list[Raw]:
-    """The fields that may be passed on: without hop-by-hop ones, those ``Connection`` names, and ``drop`` (lower case)."""
-    fields = list(raw)
-    kept = []
-    named: set[bytes] | None = None
-    for field in fields:
-        key = field[0].lower()
-        if key in HOP_BY_HOP:
-            if key == b"connection" and named is None:
-                named = connection_named(fields) - {b"close", b"keep-alive"}
-            continue
-        if key not in drop:
-            kept.append(field)
-    if named:
-        kept = [field for field in kept if field[0].lower() not in named]
-    return kept
+def _tokens(value: bytes) -> set[bytes]:
+    return {token.strip().lower() for token in value.split(b",")}
 
 
 def encode(text: str) -> bytes:

@@ -21,5 +21,5 @@ def request_id(headers: Headers) -> str:
     made = f"{getrandbits(128):032x}"
     if given is not None:
         headers.remove("x-request-id")
-    headers.add("x-request-id", made)
+    headers.append((b"x-request-id", made.encode("ascii")))
     return made

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("pixiu_py.http")
 
+#: The largest single header field or request line; the sum of all fields is held to max_header_bytes as well.
+MAX_FIELD = 65536
 #: Seconds for which the rest of a request body is read and dropped after the response, so that a client which is still
 #: sending gets to see that response instead of a reset (RFC 9112 §9.6).
 LINGER = 10.0

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pixiu_py.errors import ClientGone, GatewayError
-from pixiu_py.http.headers import HOP_BY_HOP, connection_named, encode
+from pixiu_py.http.headers import (
+    CONNECTION,
+    DATE,
+    LENGTH,
+    REQUEST_ID,
+    encode,
+    kind_of,
+    names_fields,
+    without_named,
+)
 
 if TYPE_CHECKING:
     from aiohttp.base_protocol import BaseProtocol
@@ -27,9 +36,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("pixiu_py.http")
 
-#: Fields that the writer writes itself, or that must not be passed from one connection to another.
-_OWN = HOP_BY_HOP | {b"content-length"}
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode("ascii") for status in HTTPStatus}
 _BODILESS = frozenset((204, 304))
 
 
@@ -76,8 +83,10 @@ class ResponseWriter:
         """Send the whole response. Raises ``ClientGone``, or the ``UpstreamError`` of a body that broke off."""
         exchange = self._exchange
         body = response.body
-        rewriting = chain.rewrites(exchange)
-        self._chain = chain if chain.watches(exchange) else None
+        rewriting = False
+        if chain.sees_bodies:
+            rewriting = chain.rewrites(exchange)
+            self._chain = chain if chain.watches(exchange) else None
         if isinstance(body, bytes):
             if rewriting and body:
                 body = chain.encode_chunk(exchange, body) + chain.encode_end(exchange)
@@ -99,55 +108,56 @@ class ResponseWriter:
         request = exchange.request
         status = exchange.status = response.status
         self._bodiless = request.method == "HEAD" or status in _BODILESS
-        parts = [self._status_line(status, response.reason)]
-        dated = self._add_fields(parts, response)
-        if not dated:
-            parts.append(b"Date: %b\r\n" % formatdate(usegmt=True).encode("ascii"))
+        lines = [self._status_line(status, response.reason)]
+        self._add_fields(lines, response)
         if status == 101:
             self.keep_alive = False  # what follows is no HTTP
-            parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % encode(request.upgrade))
+            lines.append(b"Connection: Upgrade\r\nUpgrade: %b" % encode(request.upgrade))
         else:
-            self._frame(parts, status, length, request.version >= (1, 1))
+            self._frame(lines, status, length, request.version >= (1, 1))
             if not self.keep_alive:
-                parts.append(b"Connection: close\r\n")
+                lines.append(b"Connection: close")
             elif request.version < (1, 1):
-                parts.append(b"Connection: keep-alive\r\n")
-        parts.append(b"\r\n")
-        self._head = b"".join(parts)
+                lines.append(b"Connection: keep-alive")
+        lines.append(b"\r\n")
+        self._head = b"\r\n".join(lines)
 
     def _status_line(self, status: int, reason: str) -> bytes:
         if reason:
-            return b"HTTP/1.1 %d %b\r\n" % (status, encode(reason))
-        return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+            return b"HTTP/1.1 %d %b" % (status, encode(reason))
+        return _STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status
 
-    def _add_fields(self, parts: list[bytes], response: Response) -> bool:
-        """Append the end-to-end fields; tell whether Date was among them."""
-        dated = False
-        named: set[bytes] | None = None
+    def _add_fields(self, lines: list[bytes], response: Response) -> None:
+        """Append the end-to-end fields, with a Date and the request's id where the endpoint sent none."""
+        dated = identified = named = False
         raw = response.headers.raw
-        for key, value in raw:
-            lower = key.lower()
-            if lower in _OWN:
-                if lower == b"connection":
-                    named = connection_named(raw)
-                continue
-            dated = dated or lower == b"date"
-            parts.append(b"%b: %b\r\n" % (key, value))
-        if named and named - {b"close", b"keep-alive"}:
-            parts[1:] = [line for line in parts[1:] if line.partition(b":")[0].lower() not in named]
-        return dated
+        for field in raw:
+            kind = kind_of(field[0])
+            if kind < LENGTH:
+                lines.append(b": ".join(field))
+                if kind:
+                    dated = dated or kind == DATE
+                    identified = identified or kind == REQUEST_ID
+            elif kind == CONNECTION:
+                named = named or names_fields(field[1])
+        if named:
+            lines[1:] = without_named(lines[1:], raw)
+        if not dated:
+            lines.append(b"Date: " + formatdate(usegmt=True).encode("ascii"))
+        if not identified and self._exchange.request_id:
+            lines.append(b"x-request-id: " + self._exchange.request_id.encode("ascii"))
 
-    def _frame(self, parts: list[bytes], status: int, length: int | None, http11: bool) -> None:
+    def _frame(self, lines: list[bytes], status: int, length: int | None, http11: bool) -> None:
         if self._bodiless:
             # A HEAD or 304 may state the length of the body it does not have (RFC 9110 §8.6); a 204 must not.
             if length and status != 204:
-                parts.append(b"Content-Length: %d\r\n" % length)
+                lines.append(b"Content-Length: %d" % length)
         elif length is not None:
             self._left = length
-            parts.append(b"Content-Length: %d\r\n" % length)
+            lines.append(b"Content-Length: %d" % length)
         elif http11:
             self._chunked = True
-            parts.append(b"Transfer-Encoding: chunked\r\n")
+            lines.append(b"Transfer-Encoding: chunked")
         else:
             self.keep_alive = False
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixiu_py.errors import StartError
-from pixiu_py.http.server import DownstreamServer
+from pixiu_py.http.server import MAX_FIELD, DownstreamServer
 from pixiu_py.listeners.base import Listener, NetworkFilter
 from pixiu_py.registry import Family, plugin
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pixiu_py.config.model import Listener as ListenerConfig
     from pixiu_py.filters.base import Context
 
-#: The largest single header field or request line; the sum of all fields is held to max_header_bytes as well.
-MAX_FIELD = 65536
 #: Names of the certificate and key that a certs_dir may hold, in order of preference.
 CERTIFICATES = (("tls.crt", "tls.key"), ("cert.pem", "key.pem"))
 

@@ -126,7 +126,7 @@ def record(exchange: Exchange, now: float, wall: float) -> dict[str, Any]:
     attempts = exchange.attempts
     last = attempts[-1] if attempts else None
     return {
-        "time": round(wall, 3),
+        "time": int(wall * 1000) / 1000,
         "request_id": exchange.request_id,
         "listener": exchange.listener,
         "client": request.client_address,
@@ -140,8 +140,8 @@ def record(exchange: Exchange, now: float, wall: float) -> dict[str, Any]:
         "model": last.model if last is not None else "",
         "bytes_in": request.body.received,
         "bytes_out": exchange.bytes_sent,
-        "first_byte_ms": round((exchange.first_byte - exchange.started) * 1000, 3) if exchange.first_byte else None,
-        "total_ms": round((now - exchange.started) * 1000, 3),
+        "first_byte_ms": _ms(exchange.first_byte - exchange.started) if exchange.first_byte else None,
+        "total_ms": _ms(now - exchange.started),
         "attempts": [_attempt(attempt) for attempt in attempts],
     }
 
@@ -152,8 +152,13 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "address": attempt.address,
         "status": attempt.status,
         "error": attempt.error,
-        "ms": round(attempt.seconds * 1000, 3),
+        "ms": _ms(attempt.seconds),
     }
+
+
+def _ms(seconds: float) -> float:
+    """Milliseconds to three places; ``round`` would take three times as long."""
+    return int(seconds * 1e6) / 1000
 
 
 def _write_all(fd: int, data: bytes) -> None:

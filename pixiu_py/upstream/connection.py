@@ -10,7 +10,6 @@ used is listed in ``tests/unit/test_aiohttp_internals.py``. Foreign errors end h
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp.base_protocol import BaseProtocol
@@ -18,6 +17,7 @@ from aiohttp.http import HttpResponseParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from pixiu_py.errors import PixiuError, UpstreamError, UpstreamProtocolError, UpstreamReset, UpstreamTimeout
+from pixiu_py.http.body import take_buffered
 from pixiu_py.http.headers import Headers
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ class UpstreamConnection(BaseProtocol):
         sink = self._sink
         if sink is None or self._full or self._error is not None:
             return
-        chunk = self._take()
+        chunk = take_buffered(self._payload)
         try:
             if self._payload.is_eof():
                 self._sink = None
@@ -301,7 +301,7 @@ class UpstreamConnection(BaseProtocol):
     async def read(self) -> bytes:
         """The next piece of the body; empty at the end."""
         while True:
-            chunk = self._take()
+            chunk = take_buffered(self._payload)
             if chunk:
                 if self._reading_paused:
                     self.resume_reading()
@@ -322,28 +322,6 @@ class UpstreamConnection(BaseProtocol):
         """True when a piece of the body is here, or its end."""
         payload = self._payload
         return payload.is_eof() or bool(payload._buffer)  # EMPTY_PAYLOAD has no buffer, and is at its end
-
-    def _take(self) -> bytes:
-        """Everything that is in the parser's payload, straight from its buffer.
-
-        ``StreamReader.read_nowait`` would resume a paused parser in the middle of taking, and so hand out bytes in the
-        wrong order when it is called from within ``data_received``.
-        """
-        payload = self._payload
-        if payload is EMPTY_PAYLOAD:
-            return b""
-        buffer: deque[bytes] = payload._buffer
-        if not buffer:
-            return b""
-        if len(buffer) == 1:
-            chunk = buffer.popleft()
-        else:
-            chunk = b"".join(buffer)
-            buffer.clear()
-        payload._size = 0
-        if payload._http_chunk_splits:
-            payload._http_chunk_splits.clear()
-        return chunk
 
     # --- events of the transport -----------------------------------------------------------------------------------
 
@@ -438,7 +416,7 @@ class UpstreamConnection(BaseProtocol):
     def abandon(self) -> None:
         """The response is not wanted any more. Kept for reuse when it is complete already, closed otherwise."""
         if not self._finished and self._payload.is_eof() and self._message is not None:
-            self._take()
+            take_buffered(self._payload)
             self._complete()
         elif not self._finished:
             self.abort()

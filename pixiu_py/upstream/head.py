@@ -6,21 +6,13 @@ configuration says, and never another endpoint's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pixiu_py.http.headers import HOP_BY_HOP, Raw, connection_named, encode
+from pixiu_py.http.headers import CONNECTION, CREDENTIAL, Raw, encode, kind_of, names_fields, without_named
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
-
-#: Fields in which clients present themselves; an endpoint's own key goes into one of them.
-CREDENTIALS = frozenset((b"authorization", b"x-api-key", b"api-key"))
-#: Fields that are written anew: they describe this hop's message.
-_REWRITTEN = frozenset((b"host", b"content-length", b"expect"))
-_DROPPED = HOP_BY_HOP | _REWRITTEN
-#: Values of Connection that name no field; they need no second look.
-_PLAIN_CONNECTION = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close", b"upgrade", b"Upgrade"))
 
 
 class Forwarded:
@@ -28,24 +20,26 @@ class Forwarded:
 
     __slots__ = ("block", "credentials")
 
-    def __init__(self, raw: Iterable[Raw]) -> None:
-        parts: list[bytes] = []
+    def __init__(self, raw: Collection[Raw]) -> None:
+        lines: list[bytes] = []
         credentials: list[bytes] = []
-        named: frozenset[bytes] | set[bytes] = frozenset()
-        fields = raw if isinstance(raw, (list, tuple)) else list(raw)
-        for key, value in fields:
-            if len(key) == 10 and key.lower() == b"connection" and value not in _PLAIN_CONNECTION:
-                named = connection_named(fields)
-                break
-        for key, value in fields:
-            lower = key.lower()
-            if lower in _DROPPED or lower in named:
-                continue
-            (credentials if lower in CREDENTIALS else parts).append(b"%b: %b\r\n" % (key, value))
+        named = False
+        for field in raw:
+            kind = kind_of(field[0])
+            if kind < CREDENTIAL:
+                lines.append(b": ".join(field))
+            elif kind == CREDENTIAL:
+                credentials.append(b": ".join(field))
+            elif kind == CONNECTION:
+                named = named or names_fields(field[1])
+        if named:
+            lines, credentials = without_named(lines, raw), without_named(credentials, raw)
+        lines.append(b"")
+        credentials.append(b"")
         #: Fields in the client's order and spelling, each with its line end.
-        self.block = b"".join(parts)
+        self.block = b"\r\n".join(lines)
         #: The client's credentials, in the same form.
-        self.credentials = b"".join(credentials)
+        self.credentials = b"\r\n".join(credentials)
 
 
 def endpoint_credentials(endpoint: Endpoint, client: bytes) -> bytes:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from pixiu_py.http.headers import Headers, connection_named, decode, encode, end_to_end
+from pixiu_py.http.headers import (
+    CONNECTION,
+    HOP,
+    PLAIN,
+    Headers,
+    decode,
+    encode,
+    kind_of,
+    names_fields,
+    without_named,
+)
 
 RAW = [(b"Host", b"a"), (b"X-One", b"1"), (b"x-one", b"2")]
 
@@ -105,9 +115,15 @@ def test_values_are_not_shown():
     assert "Authorization" in repr(headers)
 
 
-def test_hop_by_hop_fields_do_not_pass():
-    raw = [(b"Connection", b"keep-alive"), (b"TE", b"trailers"), (b"Transfer-Encoding", b"chunked"), (b"A", b"1")]
-    assert end_to_end(raw) == [(b"A", b"1")]
+def test_hop_by_hop_fields_are_told_apart_whatever_their_case():
+    assert kind_of(b"Transfer-Encoding") == kind_of(b"te") == kind_of(b"Proxy-Authorization") == HOP
+    assert kind_of(b"CONNECTION") == CONNECTION
+    assert kind_of(b"X-Own") == PLAIN
+
+
+def test_connection_names_fields_only_beside_its_own_options():
+    assert not names_fields(b"Keep-Alive, close")
+    assert names_fields(b"close, X-Hop")
 
 
 def test_fields_that_connection_names_do_not_pass():
@@ -118,17 +134,5 @@ def test_fields_that_connection_names_do_not_pass():
         (b"X-Other", b"2"),
         (b"A", b"1"),
     ]
-    assert end_to_end(raw) == [(b"A", b"1")]
-
-
-def test_connection_cannot_name_its_own_options_as_fields():
-    raw = [(b"Connection", b"close"), (b"Close", b"not a hop field")]
-    assert end_to_end(raw) == [(b"Close", b"not a hop field")]
-
-
-def test_the_callers_own_list_is_dropped_too():
-    assert end_to_end([(b"Host", b"a"), (b"A", b"1")], drop=frozenset((b"host",))) == [(b"A", b"1")]
-
-
-def test_connection_named_is_lower_case_and_trimmed():
-    assert connection_named([(b"Connection", b" Keep-Alive ,X-A")]) == {b"keep-alive", b"x-a"}
+    lines = [b"x-hop: 1", b"X-Other: 2", b"A: 1"]
+    assert without_named(lines, raw) == [b"A: 1"]
