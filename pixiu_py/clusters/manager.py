@@ -168,8 +168,5 @@ def _still_wanted(before: Cluster, templates: Sequence[Template]) -> list[Addres
 
 
 def _checker(cluster: Cluster, config: ClusterConfig, context: Context) -> HealthChecker | None:
-    if not config.health_checks:
-        return None
-    if len(config.health_checks) > 1:
-        log.warning("only the first health check is used", cluster=cluster.name, configured=len(config.health_checks))
-    return HealthChecker(cluster, config.health_checks[0], context)
+    checks = config.health_checks
+    return HealthChecker(cluster, checks[0], context) if checks else None  # the first alone, as in Pixiu

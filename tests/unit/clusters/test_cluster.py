@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from pixiu_py.clusters.balancers.round_robin import RoundRobin
@@ -92,6 +94,11 @@ def test_a_cluster_without_any_endpoint_picks_none_and_denies_no_model() -> None
     cluster = make_cluster()
     assert cluster.pick(EXCHANGE) is None
     assert cluster.serves("x")
+
+
+def test_restricts_models_tells_whether_the_model_matters() -> None:
+    assert by_model().restricts_models
+    assert not three().restricts_models
 
 
 def test_needs_body_is_the_balancers() -> None:
@@ -268,6 +275,27 @@ def test_known_endpoints_of_a_predecessor_are_taken_over() -> None:
     template = before.endpoints[0].settings
     fresh.replace([endpoint_at(template, "10.0.0.1", 1)], known=before.endpoints)
     assert fresh.endpoints[0] is before.endpoints[0]
+
+
+@given(st.lists(st.one_of(st.sets(st.integers(0, 3)), st.tuples(st.integers(0, 3), st.booleans())), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_whatever_happens_a_model_with_an_endpoint_gets_one_that_serves_it(
+    events: list[set[int] | tuple[int, bool]],
+) -> None:
+    """Invariant over any sequence of publications (sets) and verdicts (pairs)."""
+    declared: tuple[list[str], ...] = (["x"], ["x", "y"], [], ["y"])
+    cluster = make_cluster(*(endpoint_config(str(i), port=i + 1, models=m) for i, m in enumerate(declared)))
+    for event in events:
+        if isinstance(event, set):
+            cluster.publish([(position, "10.0.0.1", position + 1) for position in event])
+        elif event[0] < len(cluster.endpoints):
+            cluster.set_health(cluster.endpoints[event[0]], healthy=event[1])
+        for model in ("", "x", "y", "z"):
+            serving = [endpoint for endpoint in cluster.endpoints if endpoint.serves(model)]
+            expected = [endpoint for endpoint in serving if endpoint.healthy] or serving
+            assert list(cluster.candidates(model)) == expected
+            picked = cluster.pick(EXCHANGE, model)
+            assert picked in expected if expected else picked is None
 
 
 def test_repr_counts() -> None:

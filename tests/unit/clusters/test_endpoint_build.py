@@ -14,6 +14,7 @@ from pixiu_py.config.model import Endpoint as EndpointConfig
 from pixiu_py.config.model import LlmMeta, ServedModel, SocketAddress
 from pixiu_py.config.types import RetryPolicyRef, Secret
 from pixiu_py.errors import Problem
+from pixiu_py.upstream.retry import RetryConfig
 from tests.fakes.clusters import cluster_registry, endpoint_config
 
 REGISTRY = cluster_registry()
@@ -45,7 +46,7 @@ def test_a_missing_id_is_made_of_cluster_address_provider_and_key_and_not_of_the
     def generated(cluster: str = "main", **changes: Any) -> str:
         return endpoint_ids(cluster, [endpoint_config(**changes)])[0]
 
-    base = {"host": "10.0.0.1", "provider": "p", "api_key": Secret("k")}
+    base: dict[str, Any] = {"host": "10.0.0.1", "provider": "p", "api_key": Secret("k")}
     first = generated(**base)
     assert first.startswith("pixiu-generated-endpoint-")
     assert len(first.removeprefix("pixiu-generated-endpoint-")) == 16
@@ -57,6 +58,11 @@ def test_a_missing_id_is_made_of_cluster_address_provider_and_key_and_not_of_the
         generated(**{**base, "api_key": Secret("l")}),
     ]
     assert len({first, *others}) == 5
+
+
+def test_an_endpoint_without_an_address_of_its_own_gets_an_id_too() -> None:
+    ids = endpoint_ids("main", [EndpointConfig(llm_meta=LlmMeta(provider=name)) for name in ("openai", "groq")])
+    assert len(set(ids)) == 2
 
 
 def test_fields_of_a_generated_id_cannot_run_into_each_other() -> None:
@@ -137,6 +143,11 @@ def test_a_weight_that_is_no_whole_number_is_refused(value: Any) -> None:
 @pytest.mark.parametrize("name", ["CountBased", "countbased", "COUNTBASED"])
 def test_retry_policies_are_found_in_any_case(name: str) -> None:
     assert retry_policy(RetryPolicyRef(name=name), REGISTRY).tries == 3
+
+
+def test_a_retry_policy_may_come_decoded_from_the_reader_or_plain() -> None:
+    for config in (RetryConfig(times=5), {"times": 5}):
+        assert retry_policy(RetryPolicyRef(name="CountBased", config=config), REGISTRY).tries == 6
 
 
 def test_an_unknown_retry_policy_is_found_at_start_with_a_hint() -> None:
