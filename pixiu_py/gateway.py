@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
+import socket
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -123,8 +125,23 @@ def run(config: Config, registry: Registry, settings: Settings) -> int:
     if settings.workers != 1:
         from pixiu_py.workers import supervise
 
+        _check_ports(config)
         return supervise(settings.workers, lambda: _serve_until_signal(config, registry, reuse_port=True))
     return _serve_until_signal(config, registry)
+
+
+def _check_ports(config: Config) -> None:
+    """Workers share their ports by SO_REUSEPORT, and so would another gateway's: make sure that nobody else has them."""
+    for listener in config.static_resources.listeners:
+        wanted = listener.address.socket_address
+        family = socket.AF_INET6 if ":" in wanted.address else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((wanted.address, wanted.port))
+            except OSError as error:
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                raise StartError(f"{listener.name}: cannot listen on {wanted.address}:{wanted.port}: {reason}") from error
 
 
 def _serve_until_signal(config: Config, registry: Registry, *, reuse_port: bool = False) -> int:

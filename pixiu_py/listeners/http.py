@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ class HttpListener(Listener):
                 reuse_port=reuse_port or None,
             )
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = os.strerror(error.errno) if error.errno else str(error)
             name = self.config.name or "listener"
             raise StartError(f"{name}: cannot listen on {wanted.address}:{wanted.port}: {reason}") from error
 

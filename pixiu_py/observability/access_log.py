@@ -135,6 +135,7 @@ def record(exchange: Exchange, now: float, wall: float) -> dict[str, Any]:
         "route": exchange.route.template if exchange.route is not None else "",
         "status": exchange.status,
         "end": exchange.end_reason,
+        "error": getattr(exchange.error, "kind", "") if exchange.error is not None else "",
         "cluster": exchange.cluster.name if exchange.cluster is not None else "",
         "endpoint": last.endpoint_id if last is not None else "",
         "model": last.model if last is not None else "",
