@@ -240,7 +240,7 @@ class _Checker:
             self._report.warning(f"{path}.health_checks[1]", "Only the first health check is used, as in Pixiu")
         lines: dict[str, int] = {}
         for at, endpoint in _each(cluster.endpoints, f"{path}.endpoints"):
-            self._endpoint(at, name, endpoint)
+            self._endpoint(at, name if _sound(name) else "", endpoint)
             if not _sound(endpoint.id) or not endpoint.id:
                 continue
             if endpoint.id in lines:

@@ -80,6 +80,8 @@ def _convert(node: Scalar, value: Any, kind: Any, metas: list[Meta]) -> Any:
         converted = msgspec.convert(value, annotate(kind, metas), strict=False)
     except msgspec.ValidationError as error:
         known = choices(kind)
+        if written_as(metas) == "duration":
+            raise RefusedError(f"{readable(error).replace('float', 'seconds')}, got {node.text}") from None
         if not known:
             raise RefusedError(f"{readable(error)}, got {shown(node)}") from None
         raise RefusedError(f"Expected {listed(known)}, got {value!r}{did_you_mean(node.text, known)}") from None
