@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.cpu import Busy, machine
+from benchmarks.peers import PEERS
 from benchmarks.proc import BenchError
 from benchmarks.report import Report, as_text
 from benchmarks.servers import CONTENDERS, Contender
@@ -48,6 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], help="absent: all")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds per scenario")
     parser.add_argument("--quick", action="store_true", default=os.environ.get("QUICK", "") not in ("", "0"))
+    parser.add_argument("--peers", action="store_true", help="measure other gateways too; installs them on first use")
     parser.add_argument("--only", default="", help="contenders, separated by commas")
     parser.add_argument("--json", type=Path, default=Path("build/bench/results.json"))
     parser.add_argument("--svg", type=Path, default=Path("build/bench/results.svg"))
@@ -62,9 +64,10 @@ def _raise_file_limit() -> None:
 
 
 def _contenders(options: argparse.Namespace) -> list[Contender]:
-    wanted = options.only.split(",") if options.only else [contender.name for contender in CONTENDERS]
+    known = CONTENDERS + (PEERS if options.peers else ())
+    wanted = options.only.split(",") if options.only else [contender.name for contender in known]
     chosen = []
-    for contender in CONTENDERS:
+    for contender in known:
         if contender.name not in wanted:
             continue
         reason = contender.missing()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import time
-from typing import cast
+from dataclasses import dataclass
+from typing import Self, cast
 
 from benchmarks.proc import BenchError
 
@@ -15,18 +17,42 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-def http_request(method: str, target: str, body: bytes = b"", length: int | None = None) -> bytes:
+#: The credential of every client. LiteLLM refuses a weak one.
+CLIENT_KEY = "sk-bench-9f2c61d07be84c35a1d4"
+CHAT_PATH = "/v1/chat/completions"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where load goes: a loopback port, and headers that the server there needs besides the usual ones."""
+
+    port: int
+    headers: tuple[str, ...] = ()
+
+
+def http_request(target: Target, method: str, path: str, body: bytes = b"", length: int | None = None) -> bytes:
     """A request with the headers that a client library sends. ``length`` announces a body that is sent separately."""
-    size = len(body) if length is None else length
-    head = (
-        f"{method} {target} HTTP/1.1\r\nHost: bench.local\r\nUser-Agent: bench/1.0\r\nAccept: application/json\r\n"
-        f"Authorization: Bearer client-key\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
-    )
-    return head.encode() + body
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: bench.local",
+        "User-Agent: bench/1.0",
+        "Accept: application/json",
+        f"Authorization: Bearer {CLIENT_KEY}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body) if length is None else length}",
+        *target.headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@functools.lru_cache(64)
+def chat_request(target: Target, *, stream: bool = False) -> bytes:
+    """A chat completion request."""
+    return http_request(target, "POST", CHAT_PATH, chat_body(stream=stream))
 
 
 def chat_body(*, stream: bool = False) -> bytes:
-    """A chat completion request of about 1 KB."""
+    """The body of a chat completion request, about 1 KB."""
     messages = [
         {"role": "system", "content": "You are a helpful assistant."},
         {"role": "user", "content": "How does a proxy work? " * 34},
@@ -34,11 +60,6 @@ def chat_body(*, stream: bool = False) -> bytes:
     return json.dumps(
         {"model": "bench-model", "temperature": 0.7, "max_tokens": 256, "stream": stream, "messages": messages}
     ).encode()
-
-
-CHAT_PATH = "/v1/chat/completions"
-COMPLETION = http_request("POST", CHAT_PATH, chat_body())
-STREAM = http_request("POST", CHAT_PATH, chat_body(stream=True))
 
 
 class Client(asyncio.Protocol):
@@ -55,9 +76,9 @@ class Client(asyncio.Protocol):
         self._first: asyncio.Future[None] | None = None
 
     @classmethod
-    async def connect(cls, port: int) -> Client:
-        """Open a connection to the loopback ``port``."""
-        _, client = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+    async def connect(cls, target: Target) -> Self:
+        """Open a connection to ``target``."""
+        _, client = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", target.port)
         return client
 
     def send(self, request: bytes) -> asyncio.Future[None]:

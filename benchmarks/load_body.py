@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import socket
 
-from benchmarks.client import http_request
+from benchmarks.client import Target, http_request
 from benchmarks.proc import BenchError
 
 _BLOCK = memoryview(bytes(262_144))
 _TIMEOUT = 120.0
 
 
-def upload(port: int, size: int) -> None:
+def upload(target: Target, size: int) -> None:
     """POST ``size`` bytes. Raises ``BenchError`` unless the upstream confirms that it received them all."""
-    with socket.create_connection(("127.0.0.1", port), _TIMEOUT) as connection:
-        connection.sendall(http_request("POST", "/upload", length=size))
+    with socket.create_connection(("127.0.0.1", target.port), _TIMEOUT) as connection:
+        connection.sendall(http_request(target, "POST", "/upload", length=size))
         for done in range(0, size, len(_BLOCK)):
             connection.sendall(_BLOCK[: size - done])
         reply = _reply(connection)
@@ -33,11 +33,11 @@ def _reply(connection: socket.socket) -> bytes:
     return reply
 
 
-def download(port: int, size: int) -> None:
+def download(target: Target, size: int) -> None:
     """GET ``size`` bytes. Raises ``BenchError`` when they do not all arrive."""
     buffer = bytearray(len(_BLOCK))
-    with socket.create_connection(("127.0.0.1", port), _TIMEOUT) as connection:
-        connection.sendall(http_request("GET", "/download"))
+    with socket.create_connection(("127.0.0.1", target.port), _TIMEOUT) as connection:
+        connection.sendall(http_request(target, "GET", "/download"))
         head = b""
         while b"\r\n\r\n" not in head:
             head += connection.recv(65_536)

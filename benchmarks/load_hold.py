@@ -6,37 +6,40 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from benchmarks.client import COMPLETION, STREAM, Client
+from benchmarks.client import Client, Target, chat_request
 
 #: Connections that are opened at the same time; more would measure the accept queue.
 _AT_ONCE = 50
 
 
 @contextlib.asynccontextmanager
-async def idle_clients(port: int, count: int) -> AsyncIterator[list[Client]]:
+async def idle_clients(target: Target, count: int) -> AsyncIterator[list[Client]]:
     """``count`` connections that have each had one answer and now say nothing."""
-    async with _held(port, count, lambda client: client.send(COMPLETION)) as clients:
+    request = chat_request(target)
+    async with _held(target, count, lambda client: client.send(request)) as clients:
         yield clients
 
 
 @contextlib.asynccontextmanager
-async def open_streams(port: int, count: int) -> AsyncIterator[list[Client]]:
+async def open_streams(target: Target, count: int) -> AsyncIterator[list[Client]]:
     """``count`` streams that have each delivered their first event and are waiting for the next."""
 
+    request = chat_request(target, stream=True)
+
     async def begin(client: Client) -> None:
-        _ = client.send(STREAM)
+        _ = client.send(request)
         await client.first_body_byte()
 
-    async with _held(port, count, begin) as clients:
+    async with _held(target, count, begin) as clients:
         yield clients
 
 
 @contextlib.asynccontextmanager
-async def _held(port: int, count: int, begin: Callable[[Client], Awaitable[None]]) -> AsyncIterator[list[Client]]:
+async def _held(target: Target, count: int, begin: Callable[[Client], Awaitable[None]]) -> AsyncIterator[list[Client]]:
     clients: list[Client] = []
 
     async def open_one() -> None:
-        client = await Client.connect(port)
+        client = await Client.connect(target)
         clients.append(client)
         await begin(client)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.client import CHAT_PATH, COMPLETION, Client
+from benchmarks.client import CHAT_PATH, CLIENT_KEY, Client, Target, chat_request
 from benchmarks.proc import BenchError
 
 _SCRIPT = Path(__file__).with_name("post.lua")
@@ -28,13 +28,15 @@ class Saturation:
     p99: float
 
 
-def saturate(port: int, body: Path, seconds: int, connections: int, path: str = CHAT_PATH) -> Saturation:
+def saturate(target: Target, body: Path, seconds: int, connections: int) -> Saturation:
     """POST ``body`` as fast as ``connections`` keep-alive connections can. Raises ``BenchError`` if any request failed."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise BenchError("wrk is not installed (Debian: apt-get install wrk)")
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(_SCRIPT)]
-    command += [f"http://127.0.0.1:{port}{path}", "--", str(body)]
+    for header in (f"Authorization: Bearer {CLIENT_KEY}", *target.headers):
+        command += ["-H", header]
+    command += [f"http://127.0.0.1:{target.port}{CHAT_PATH}", "--", str(body)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     line = ended.stdout.strip().rpartition("\n")[2]
     if ended.returncode or not line.startswith("{"):
@@ -45,40 +47,41 @@ def saturate(port: int, body: Path, seconds: int, connections: int, path: str = 
     return Saturation(seen["requests"], seen["microseconds"] / 1e6, seen["p99_us"] / 1e6)
 
 
-async def closed_loop(port: int, connections: int, seconds: float, read: Callable[[], float]) -> float:
+async def closed_loop(target: Target, connections: int, seconds: float, read: Callable[[], float]) -> float:
     """How much ``read()`` goes up per request while every connection asks again as soon as it is answered.
 
     Unlike ``wrk``, it opens all connections and has each of them answered once before it begins to count.
     """
-    clients = [await Client.connect(port) for _ in range(connections)]
+    request = chat_request(target)
+    clients = [await Client.connect(target) for _ in range(connections)]
     try:
         async with asyncio.timeout(60 + seconds):
-            await asyncio.gather(*(client.send(COMPLETION) for client in clients))
+            await asyncio.gather(*(client.send(request) for client in clients))
             before, deadline = read(), time.monotonic() + seconds
-            counts = await asyncio.gather(*(_ask_until(client, deadline) for client in clients))
+            counts = await asyncio.gather(*(_ask_until(client, request, deadline) for client in clients))
             return (read() - before) / sum(counts)
     finally:
         for client in clients:
             client.close()
 
 
-async def _ask_until(client: Client, deadline: float) -> int:
+async def _ask_until(client: Client, request: bytes, deadline: float) -> int:
     count = 0
     while time.monotonic() < deadline:
-        await client.send(COMPLETION)
+        await client.send(request)
         count += 1
     return count
 
 
-async def open_loop(port: int, rate: float, seconds: float, connections: int = 64) -> list[float]:
+async def open_loop(target: Target, rate: float, seconds: float, connections: int = 64) -> list[float]:
     """Seconds that requests took which are sent ``rate`` times a second, whether or not earlier ones were answered.
 
     A request that finds every connection busy waits for one, and its latency counts from the moment it was due, so a
     proxy that stalls cannot hide it (coordinated omission).
     """
-    clients = [await Client.connect(port) for _ in range(connections)]
+    clients = [await Client.connect(target) for _ in range(connections)]
     try:
-        return await _OpenLoop(clients, COMPLETION).run(rate, seconds)
+        return await _OpenLoop(clients, chat_request(target)).run(rate, seconds)
     finally:
         for client in clients:
             client.close()

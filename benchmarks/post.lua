@@ -4,7 +4,6 @@ function init(args)
   wrk.method = "POST"
   wrk.body = file:read("*a")
   wrk.headers["Content-Type"] = "application/json"
-  wrk.headers["Authorization"] = "Bearer client-key"
   wrk.headers["User-Agent"] = "bench/1.0"
   wrk.headers["Accept"] = "application/json"
   file:close()

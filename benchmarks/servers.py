@@ -18,7 +18,7 @@ from typing import Protocol
 
 import pixiu_py
 from benchmarks import conf
-from benchmarks.client import COMPLETION, http_request
+from benchmarks.client import Target, chat_request, http_request
 from benchmarks.conf import Spec
 from benchmarks.proc import BenchError, Process, answers, free_port
 
@@ -38,8 +38,19 @@ class Server:
     """A running proxy. For ``direct``, the upstream itself."""
 
     name: str
-    port: int
+    target: Target
     process: Process
+    #: A request that it answers with 200 once it can be used.
+    ready: bytes
+
+    @property
+    def port(self) -> int:
+        """The loopback port that it listens on."""
+        return self.target.port
+
+    def answers(self) -> bool:
+        """True when it can be used."""
+        return answers(self.target.port, self.ready)
 
     @property
     def pid(self) -> int:
@@ -53,8 +64,8 @@ class Launch:
 
     command: Sequence[str]
     environment: dict[str, str]
-    #: A request that it answers with 200 once it can be used; None: a chat completion.
-    ready: bytes | None = None
+    #: Headers that its clients have to send.
+    headers: tuple[str, ...] = ()
 
 
 class Contender(Protocol):
@@ -154,10 +165,12 @@ def running(contender: Contender, spec: Spec, folder: Path, cores: set[int], wai
     folder.mkdir(parents=True, exist_ok=True)
     launch = contender.launch(spec, port, folder)
     with Process(launch.command, folder / "output.log", cores, launch.environment) as process:
+        target = Target(port, launch.headers)
+        ready = chat_request(target) if spec.kind == "llm" else http_request(target, "GET", "/")
+        server = Server(contender.name, target, process, ready)
         if wait:
-            ready = launch.ready or (COMPLETION if spec.kind == "llm" else http_request("GET", "/"))
-            process.wait_until(lambda: answers(port, ready), seconds=120)
-        yield Server(contender.name, port, process)
+            process.wait_until(server.answers, seconds=60)
+        yield server
 
 
 @contextlib.contextmanager
@@ -169,5 +182,6 @@ def running_upstream(folder: Path, cores: set[int], **options: float) -> Iterato
     for name, value in options.items():
         command += ["--" + name.replace("_", "-"), str(value)]
     with Process(command, folder / "output.log", cores) as process:
-        process.wait_until(lambda: answers(port, COMPLETION))
-        yield Server("direct", port, process)
+        server = Server("direct", Target(port), process, chat_request(Target(port)))
+        process.wait_until(server.answers)
+        yield server

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.bench import Bench, Metric, Result, Values
+from benchmarks.client import Target
 from benchmarks.conf import Spec
 from benchmarks.cpu import cpu_seconds, peak_rss_bytes
 from benchmarks.load_body import download, upload
@@ -33,7 +34,7 @@ def _measure(bench: Bench, contender: Contender, spec: Spec, size: int) -> Value
         return {"up": up / 1e6, "down": down / 1e6, "peak": peak_rss_bytes(server.pid) / 1e6}
 
 
-def _bytes_per_cpu_second(server: Server, transfer: Callable[[int, int], None], size: int) -> float:
+def _bytes_per_cpu_second(server: Server, transfer: Callable[[Target, int], None], size: int) -> float:
     before = cpu_seconds(server.pid)
-    transfer(server.port, size)
+    transfer(server.target, size)
     return size / (cpu_seconds(server.pid) - before)

@@ -44,8 +44,8 @@ def run(bench: Bench) -> Result:
 
 
 def _measure(server: Server, seconds: float, events: int) -> Values:
-    requests = uvloop.run(open_loop(server.port, RATE, seconds))
-    seen = uvloop.run(streams(server.port, STREAMS, events, over=PAUSE_MS / 1000, timed=True))
+    requests = uvloop.run(open_loop(server.target, RATE, seconds))
+    seen = uvloop.run(streams(server.target, STREAMS, events, over=PAUSE_MS / 1000, timed=True))
     return {
         "total_p50": percentile(requests, 50) * 1000,
         "total_p99": percentile(requests, 99) * 1000,

@@ -45,10 +45,10 @@ def _measure(bench: Bench, contender: Contender, spec: Spec) -> Values:
 
 async def _hold(server: Server, count: int) -> Values:
     start = rss_bytes(server.pid)
-    async with idle_clients(server.port, count):
+    async with idle_clients(server.target, count):
         idle = await _settled(server)
     between = await _settled(server)
-    async with open_streams(server.port, count):
+    async with open_streams(server.target, count):
         streaming = await _settled(server)
     after = await _settled(server)
     return {
@@ -85,4 +85,4 @@ def _requests(bench: Bench, server: Server, count: int) -> None:
     while count > 0:
         if time.monotonic() > deadline:
             raise BenchError(f"{count} requests were left after two minutes")
-        count -= saturate(server.port, bench.body, 1, 64).requests
+        count -= saturate(server.target, bench.body, 1, 64).requests

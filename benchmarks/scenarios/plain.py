@@ -21,7 +21,7 @@ def run(bench: Bench) -> Result:
     result = Result("plain", TITLE, METRICS)
     with bench.upstream(addresses=2) as upstream, bench.proxies(Spec(upstream.port), result) as servers:
         for server in servers:
-            saturate(server.port, bench.body, 1, CONNECTIONS)
+            saturate(server.target, bench.body, 1, CONNECTIONS)
         bench.interleave(result, servers, lambda server: measure(bench, server))
     return result
 
@@ -29,7 +29,7 @@ def run(bench: Bench) -> Result:
 def measure(bench: Bench, server: Server) -> Values:
     """CPU time of the proxy's process tree while ``wrk`` asks as fast as it can."""
     before = cpu_seconds(server.pid)
-    load = saturate(server.port, bench.body, bench.pick(4, 1), CONNECTIONS)
+    load = saturate(server.target, bench.body, bench.pick(4, 1), CONNECTIONS)
     used = cpu_seconds(server.pid) - before
     return {
         "cpu_us": used / load.requests * 1e6,

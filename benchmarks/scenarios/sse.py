@@ -38,7 +38,7 @@ def relay(bench: Bench, result: Result, events: int, pause_ms: float, over: floa
 
 def _measure(server: Server, events: int, over: float) -> Values:
     before = cpu_seconds(server.pid)
-    seen = uvloop.run(streams(server.port, STREAMS, events, over=over))
+    seen = uvloop.run(streams(server.target, STREAMS, events, over=over))
     used = cpu_seconds(server.pid) - before
     return {
         "cpu_us": used / seen.events * 1e6,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 
 from benchmarks.bench import Bench, Metric, Result, Values
-from benchmarks.client import COMPLETION
 from benchmarks.conf import Spec
 from benchmarks.cpu import cpu_seconds, rss_bytes
-from benchmarks.proc import answers
 from benchmarks.servers import Contender
 
 TITLE = "Start"
@@ -29,7 +27,7 @@ def run(bench: Bench) -> Result:
 
 def _measure(bench: Bench, contender: Contender, spec: Spec) -> Values:
     with bench.proxy(contender, spec, wait=False) as server:
-        server.process.wait_until(lambda: answers(server.port, COMPLETION), seconds=60, pause=0.002)
+        server.process.wait_until(lambda: server.answers(), seconds=60, pause=0.002)
         ready = time.monotonic()
         return {
             "ms": (ready - server.process.started) * 1e3,

@@ -52,7 +52,7 @@ def run(bench: Bench) -> Result:
     ):
         subjects = [Subject(server, 1) for server in single] + [Subject(server, WORKERS) for server in double]
         for subject in bench.pick(subjects, []):
-            saturate(subject.server.port, bench.body, 1, CONNECTIONS)
+            saturate(subject.server.target, bench.body, 1, CONNECTIONS)
         bench.interleave(result, subjects, lambda subject: _measure(bench, subject))
     return result
 
@@ -68,7 +68,7 @@ def _measure(bench: Bench, subject: Subject) -> Values:
 
 async def _spread(server: Server) -> float:
     """Connections of the emptier worker in percent of an even share."""
-    async with idle_clients(server.port, 200):
+    async with idle_clients(server.target, 200):
         held = connections_to(server.port, server.pid)
     emptier = min(held.values()) if len(held) == WORKERS else 0
     return emptier / (sum(held.values()) / WORKERS) * 100
