@@ -72,7 +72,8 @@ def _add_entry_point(registry: Registry, point: EntryPoint) -> None:
         place = _blame(error, None)
         raise PluginError(f"{place}: entry point {point.name!r} cannot be loaded: {_say(error)}") from error
     if isinstance(found, ModuleType):
-        _add_module(registry, found)
+        if not _add_module(registry, found):
+            raise PluginError(f"{found.__file__}:1: no class is marked with @plugin")
     elif inspect.isclass(found) and MARK in vars(found):
         _check(found)
         registry.add(found)
@@ -87,14 +88,19 @@ def _add_entry_point(registry: Registry, point: EntryPoint) -> None:
 def load_folder(registry: Registry, folder: Path) -> None:
     """Register every plugin in ``folder``, by name. Raises ``PluginError``."""
     if not folder.is_dir():
-        raise PluginError(f"{folder}:0: the plugins folder does not exist")
+        raise PluginError(f"{folder}: the plugins folder does not exist")
     root = ModuleType(f"_pixiu_plugins_{uuid.uuid4().hex}")
     root.__path__ = [str(folder)]
     sys.modules[root.__name__] = root
     importlib.invalidate_caches()
-    for path in sorted(folder.iterdir()):
-        if _is_drop_in(path):
-            _load_drop_in(registry, f"{root.__name__}.{path.stem}", path)
+    try:
+        for path in sorted(folder.iterdir()):
+            if _is_drop_in(path):
+                _load_drop_in(registry, f"{root.__name__}.{path.stem}", path)
+    except PluginError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == root.__name__]:
+            del sys.modules[name]
+        raise
 
 
 def _is_drop_in(path: Path) -> bool:
@@ -164,14 +170,14 @@ def _check(cls: type[Any]) -> None:
         family = next((family for family in CONTRACTS if _implements(cls, family)), None)
         if family is not None and not cls.__name__.startswith("_"):
             raise PluginError(
-                f"{_place(cls)}: {cls.__name__} is a {family.value} without @plugin; "
-                f"mark it, or start its name with _ if it is only a base"
+                f"{_place(cls)}: {cls.__name__} derives from {'.'.join(CONTRACTS[family])}, but is not marked with "
+                f"@plugin; mark it, or start its name with _ if it is only a base"
             )
         return
     if mark.family in CONTRACTS and not _implements(cls, mark.family):
-        module, name = CONTRACTS[mark.family]
+        base = ".".join(CONTRACTS[mark.family])
         raise PluginError(
-            f"{_place(cls)}: {cls.__name__} is marked as a {mark.family.value}, but is no {module}.{name}"
+            f"{_place(cls)}: {cls.__name__} is marked as {mark.family.value}, but does not derive from {base}"
         )
     config = getattr(cls, "Config", Model)
     if not (inspect.isclass(config) and issubclass(config, Model)):

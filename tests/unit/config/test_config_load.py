@@ -68,7 +68,7 @@ def test_problems_of_every_step_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load(MINIMAL.replace("cluster: llm", "cluster: other"))
     told = [(problem.line, problem.path.split(".")[-1]) for problem in caught.value.problems]
-    assert told == [(11, "cluster"), (22, "api_key"), (26, "pprofConf")]
+    assert told == [(11, "cluster"), (22, "api_key"), (27, "pprofConf")]
 
 
 def test_the_file_is_named_as_the_user_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
