@@ -51,8 +51,9 @@ async def test_another_origin_gets_no_cors_headers_not_even_the_endpoints(origin
     assert response.headers.get("vary") == "Origin"
 
 
-async def test_star_is_for_everybody_and_needs_no_vary():
-    response = await run({"allow_origin": ["*"]}, {"Origin": "https://any"})
+@pytest.mark.parametrize("origins", [["*"], ["*", APP]])
+async def test_star_is_for_everybody_and_needs_no_vary(origins):
+    response = await run({"allow_origin": origins}, {"Origin": APP})
     assert response.headers.get("access-control-allow-origin") == "*"
     assert "vary" not in response.headers
 

@@ -14,7 +14,7 @@ from pixiu_py.config.types import Secret
 from pixiu_py.errors import BodyTooLarge
 from pixiu_py.filters.http.csrf import Csrf, CsrfConfig, make_token
 
-FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+FORM = {"Content-Type": "Application/x-www-form-urlencoded ; charset=utf-8"}
 TOKEN = make_token("pixiu", b"s3cret", b"salt").decode()
 
 
