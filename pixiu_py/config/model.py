@@ -66,16 +66,16 @@ class RouteAction(Model, frozen=True):
 class Route(Model, frozen=True, kw_only=True):
     """One entry of a route table."""
 
-    id: str = ""
-    match: RouteMatch
-    route: RouteAction
+    id: Annotated[str, doc("Name of the route; absent: its path pattern.")] = ""
+    match: Annotated[RouteMatch, doc("Which requests it takes.")]
+    route: Annotated[RouteAction, doc("Where they go.")]
     http_filters: Annotated[list[HttpFilterRef] | None, doc("This route's own chain, not the manager's.")] = None
 
 
 class RouteConfig(Model, frozen=True):
     """The routes of one connection manager."""
 
-    routes: list[Route] = []
+    routes: Annotated[list[Route], doc("Which request goes where; the best match wins, not the first.")] = []
     dynamic: Annotated[bool, doc("Accepted for Pixiu's sake; adapters may add routes.")] = False
 
 
@@ -84,7 +84,7 @@ class HttpConnectionManagerConfig(Model, frozen=True):
 
     route_config: Annotated[RouteConfig, doc("Which request goes where.")] = field(default_factory=RouteConfig)
     http_filters: Annotated[list[HttpFilterRef], doc("The filter chain, in order; the last one answers.")] = []
-    server_name: Annotated[str, doc("Name of this gateway.")] = "pixiu-py"
+    server_name: Annotated[str, doc("Accepted and unused, as in Pixiu.")] = "pixiu-py"
     generate_request_id: Annotated[bool, doc("Give each request that has no x-request-id a fresh one.")] = True
     timeout: Annotated[Duration, doc("Accepted and unused: filters have timeouts of their own.")] = 0.0
     idle_timeout: Annotated[Duration, doc("Accepted and unused: see the listener's config.")] = 0.0
@@ -96,7 +96,7 @@ class HttpConnectionManagerConfig(Model, frozen=True):
 class SocketAddress(Outer, frozen=True):
     """Where to listen, or where an endpoint is."""
 
-    address: str = "0.0.0.0"  # noqa: S104 - Pixiu's default
+    address: Annotated[str, doc("IP address or host name.")] = "0.0.0.0"  # noqa: S104 - Pixiu's default
     port: Port = 8881
     resolver_name: Annotated[str, doc("Accepted and unused, as in Pixiu.")] = ""
     domains: Annotated[list[str], doc("Endpoints: the host to call, domains[0], optionally with a port.")] = []
@@ -106,14 +106,14 @@ class SocketAddress(Outer, frozen=True):
 class Address(Outer, frozen=True):
     """A named socket address."""
 
-    name: str = ""
-    socket_address: SocketAddress = field(default_factory=SocketAddress)
+    name: Annotated[str, doc("Accepted and unused, as in Pixiu.")] = ""
+    socket_address: Annotated[SocketAddress, doc("Where to listen.")] = field(default_factory=SocketAddress)
 
 
 class FilterChains(Outer, frozen=True):
     """The network filters of a listener: an object, despite its plural name."""
 
-    filters: list[NetworkFilterRef] = []
+    filters: Annotated[list[NetworkFilterRef], doc("Exactly one: dgp.filter.httpconnectionmanager.")] = []
 
 
 class HttpServerConfig(Outer, frozen=True):
@@ -131,11 +131,13 @@ class HttpServerConfig(Outer, frozen=True):
 class Listener(Outer, frozen=True):
     """A port that accepts requests."""
 
-    name: str = ""
+    name: Annotated[str, doc("Name in logs; absent: made from address, port and protocol.")] = ""
     protocol_type: Annotated[str, doc("HTTP or HTTPS.")] = "HTTP"
-    address: Address = field(default_factory=Address)
-    filter_chains: FilterChains = field(default_factory=FilterChains)
-    config: HttpServerConfig = field(default_factory=HttpServerConfig)
+    address: Annotated[Address, doc("Where to listen.")] = field(default_factory=Address)
+    filter_chains: Annotated[FilterChains, doc("What handles the requests; an object, in spite of its name.")] = field(
+        default_factory=FilterChains
+    )
+    config: Annotated[HttpServerConfig, doc("Limits.")] = field(default_factory=HttpServerConfig)
 
 
 # --- clusters --------------------------------------------------------------------------------------------------------
@@ -172,14 +174,14 @@ class Endpoint(Outer, frozen=True):
     """One instance of a cluster."""
 
     id: Annotated[str, doc("Stable id; absent: made from address, provider and key.")] = ""
-    name: str = ""
-    socket_address: SocketAddress | None = None
+    name: Annotated[str, doc("Name for people; absent: endpoint-<number>#<provider>.")] = ""
+    socket_address: Annotated[SocketAddress | None, doc("Where it is; absent: where its provider is.")] = None
     meta: Annotated[dict[str, Any], doc("Free labels; weight is read by WeightRandom.")] = {}
     scheme: Annotated[Literal["", "http", "https"], doc("Overrides the filter's scheme.")] = ""
     path_prefix: Annotated[str, doc("Put before the request's path, such as /compatible-mode.")] = ""
     host: Annotated[str, doc("Host header to send; absent: the endpoint's own name.")] = ""
     tls_verify: Annotated[bool, doc("Verify an https endpoint's certificate.")] = True
-    llm_meta: LlmMeta | None = None
+    llm_meta: Annotated[LlmMeta | None, doc("What the LLM proxy knows of it.")] = None
 
 
 class Consistent(Outer, frozen=True):
@@ -203,8 +205,8 @@ class HealthCheck(Outer, frozen=True):
     """An active health check."""
 
     protocol: Annotated[Literal["tcp", "http", "https"], doc("How to probe.")] = "tcp"
-    timeout: Duration = 1.0
-    interval: Duration = 3.0
+    timeout: Annotated[Duration, doc("Time limit of one probe.")] = 1.0
+    interval: Annotated[Duration, doc("Time from one probe to the next.")] = 3.0
     initial_delay_seconds: Annotated[Duration, doc("Wait before the first probe.")] = 0.0
     healthy_threshold: Annotated[Positive, doc("Good probes in a row until an endpoint is used again.")] = 5
     unhealthy_threshold: Annotated[Positive, doc("Bad probes in a row until it is left out.")] = 5
@@ -229,14 +231,16 @@ class Cluster(Outer, frozen=True):
 
     key_aliases: ClassVar[dict[str, str]] = {"lb": "lb_policy"}
 
-    name: str = ""
+    name: Annotated[str, doc("Name that routes use; absent: cluster-<number>.")] = ""
     type: Annotated[str, doc("Static, StrictDNS or LogicalDns. Absent, or Pixiu's EDS: Static.")] = "Static"
     lb_policy: Annotated[str, doc("A registered load balancer.")] = "Rand"
-    consistent: Consistent = field(default_factory=Consistent)
-    hash_key: HashKey = field(default_factory=HashKey)
+    consistent: Annotated[Consistent, doc("Sizes of the consistent-hash balancers.")] = field(
+        default_factory=Consistent
+    )
+    hash_key: Annotated[HashKey, doc("What the consistent-hash balancers hash.")] = field(default_factory=HashKey)
     health_checks: Annotated[list[HealthCheck], doc("The first is used, as in Pixiu.")] = []
-    dns: DnsSettings = field(default_factory=DnsSettings)
-    endpoints: list[Endpoint] = []
+    dns: Annotated[DnsSettings, doc("How names are resolved.")] = field(default_factory=DnsSettings)
+    endpoints: Annotated[list[Endpoint], doc("Its instances; their order is the order of fallback.")] = []
 
 
 # --- the whole file --------------------------------------------------------------------------------------------------
@@ -256,14 +260,14 @@ class AdapterRef(PluginRef, frozen=True):
     family: ClassVar[Family] = Family.ADAPTER
     case_insensitive: ClassVar[bool] = True
 
-    id: str = ""
+    id: Annotated[str, doc("Name of this adapter.")] = ""
     enabled: Annotated[bool, doc('Pixiu writes it as a string: "true".')] = True
 
 
 class AccessLog(Outer, frozen=True):
     """One line per exchange, after its last byte."""
 
-    enable: bool = True
+    enable: Annotated[bool, doc("Write it at all.")] = True
     path: Annotated[str, doc("File to append to; - is standard output.")] = "-"
     buffer_size: Annotated[Size, doc("Bytes held before a write.")] = 65536
     flush_interval: Annotated[Duration, doc("Longest time a line is held.")] = 0.2
@@ -279,18 +283,18 @@ class LogConfig(Outer, frozen=True):
 class StaticResources(Outer, frozen=True):
     """What the file itself declares."""
 
-    listeners: list[Listener] = []
-    clusters: list[Cluster] = []
-    adapters: list[AdapterRef] = []
-    shutdown_config: ShutdownConfig = field(default_factory=ShutdownConfig)
+    listeners: Annotated[list[Listener], doc("Where requests come in.")] = []
+    clusters: Annotated[list[Cluster], doc("Where they go.")] = []
+    adapters: Annotated[list[AdapterRef], doc("Service registries.")] = []
+    shutdown_config: Annotated[ShutdownConfig, doc("How the gateway ends.")] = field(default_factory=ShutdownConfig)
     pprofConf: Annotated[dict[str, Any], doc("Accepted and unused: Go's profiler.")] = {}  # noqa: N815 - Pixiu's key
 
 
 class Metric(Outer, frozen=True):
-    """Accepted from Pixiu."""
+    """Accepted from Pixiu; nothing is served yet."""
 
-    enable: bool = False
-    prometheus_port: Port = 2222
+    enable: Annotated[bool, doc("Accepted and unused so far.")] = False
+    prometheus_port: Annotated[int, Meta(ge=0, le=65535, description="Accepted and unused so far.")] = 2222
 
 
 class Config(Outer, frozen=True):
@@ -303,9 +307,11 @@ class Config(Outer, frozen=True):
         "nacos": "Nacos is not used as a config center here",
     }
 
-    static_resources: StaticResources = field(default_factory=StaticResources)
+    static_resources: Annotated[StaticResources, doc("Listeners and clusters.")] = field(
+        default_factory=StaticResources
+    )
     node: Annotated[dict[str, Any], doc("Accepted and unused: names this instance for xDS.")] = {}
-    metric: Metric = field(default_factory=Metric)
+    metric: Annotated[Metric, doc("Accepted and unused so far.")] = field(default_factory=Metric)
     tracing: Annotated[dict[str, Any], doc("Accepted and unused so far.")] = {}
-    access_log: AccessLog = field(default_factory=AccessLog)
-    log: LogConfig = field(default_factory=LogConfig)
+    access_log: Annotated[AccessLog, doc("One line per exchange.")] = field(default_factory=AccessLog)
+    log: Annotated[LogConfig, doc("The gateway's own log.")] = field(default_factory=LogConfig)

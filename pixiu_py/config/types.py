@@ -94,8 +94,8 @@ class PluginRef(Model, frozen=True):
     """A kind and its config block, ``{name: …, config: {…}}``. The reader fills ``config`` with the decoded model."""
 
     family: ClassVar[Family]
-    name: str
-    config: Any = msgspec.field(default_factory=dict)
+    name: Annotated[str, doc("Its kind.")]
+    config: Annotated[Any, doc("Its own block.")] = msgspec.field(default_factory=dict)
 
 
 class HttpFilterRef(PluginRef, frozen=True):
