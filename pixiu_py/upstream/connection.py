@@ -71,10 +71,10 @@ class UpstreamResponse:
         try:
             if self._prefix and not sink.write(self._prefix):
                 await sink.drain()
-            await connection.pipe(sink)
         except BaseException:
             connection.abort()
             raise
+        await connection.pipe(sink)
 
     async def read(self) -> bytes:
         """The next piece of the body, as it comes; empty at the end."""
@@ -231,28 +231,44 @@ class UpstreamConnection(BaseProtocol):
             raise
         self._set_deadline(idle_timeout, "idle")
         message = self._message
-        length = 0 if self._payload is EMPTY_PAYLOAD else content_length(message)
+        length = content_length(message)
+        if length is None and self._payload is EMPTY_PAYLOAD:
+            length = 0  # a HEAD, 204 or 304 keeps the length that it announces
         return UpstreamResponse(self, message, length)
 
     # --- its body: piped -------------------------------------------------------------------------------------------
 
     async def pipe(self, sink: Sink) -> None:
-        """Relay the body into ``sink`` until it is finished."""
+        """Relay the body into ``sink`` until it is finished.
+
+        The connection may serve another request before this coroutine has been told of the end, so that only ``served``
+        tells whether this response is still under way.
+        """
+        serial = self.served
         self._sink = sink
+        try:
+            self._pump()
+            if self.served == serial and not self._payload.total_bytes:
+                sink.flush_head()
+            while self.served == serial:
+                if self._error is not None:
+                    raise self._error
+                await self._more(sink)
+        except BaseException:
+            if self.served == serial:
+                self.abort()
+            raise
+
+    async def _more(self, sink: Sink) -> None:
+        """Wait for the endpoint, or for the client when it is the slow one."""
+        if not self._full:
+            await self._wait()
+            return
+        await sink.drain()
+        self._full = False
+        self._set_deadline(self._idle_timeout, "idle")
+        self._resume_transport_reading()
         self._pump()
-        if not self._finished and not self._payload.total_bytes:
-            sink.flush_head()
-        while not self._finished:
-            if self._error is not None:
-                raise self._error
-            if self._full:
-                await sink.drain()
-                self._full = False
-                self._set_deadline(self._idle_timeout, "idle")
-                self._resume_transport_reading()
-                self._pump()
-            else:
-                await self._wait()
 
     def _pump(self) -> None:
         """Relay what is here, then what the parser had put aside while nobody took anything."""
@@ -448,11 +464,12 @@ class UpstreamConnection(BaseProtocol):
     # --- waiting and time ------------------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
+        waiter = self._waiter = self._loop.create_future()
         try:
-            await self._waiter
+            await waiter
         finally:
-            self._waiter = None
+            if self._waiter is waiter:  # it is another's when the connection serves the next request already
+                self._waiter = None
 
     def _wake(self) -> None:
         waiter = self._waiter
