@@ -15,6 +15,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from tests.fakes.wire import Message, parse_fields, read_body, read_head
 
@@ -202,9 +203,8 @@ class Connection(asyncio.StreamReaderProtocol):
         return found
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.writer = asyncio.StreamWriter(transport, self, self.reader, asyncio.get_running_loop())
+        self.transport = cast(asyncio.Transport, transport)
+        self.writer = asyncio.StreamWriter(self.transport, self, self.reader, asyncio.get_running_loop())
         super().connection_made(transport)
         self.number = self.upstream.opened(self)
         self._serving = asyncio.get_running_loop().create_task(self._serve(), name=f"upstream connection {self.number}")

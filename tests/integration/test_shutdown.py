@@ -1,0 +1,221 @@
+"""The end, and failed beginnings: what is under way may finish, nothing new begins, the exit code tells the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pixiu_py.errors import StartError
+from tests.conftest import StartGateway
+from tests.fakes import actions, bodies
+from tests.fakes.bodies import chat
+from tests.fakes.client import Client, chat_body, request
+from tests.fakes.conf import endpoint, llm_conf
+from tests.fakes.upstream import Upstream
+
+STREAM = request("POST", "/v1/chat/completions", body=chat_body(stream=True))
+
+
+async def test_drain_lets_streams_finish(gateway: StartGateway) -> None:
+    """New connections are refused at once, idle ones closed, and the stream under way reaches its end."""
+    go = asyncio.Event()
+    events = [*bodies.chat_events("a")[:1], go, *bodies.chat_events("a")[1:]]
+    async with Upstream([chat("a"), actions.stream(events)]) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream)))
+        async with running.client() as idle, running.client() as busy, asyncio.TaskGroup() as group:
+            await idle.chat()
+            await busy.send(STREAM)
+            await busy.read_until(b"a0")
+            drain = group.create_task(running.gateway.drain())
+            await idle.wait_closed_by_peer()
+            with pytest.raises(OSError):
+                await Client(running.port).__aenter__()
+            assert not drain.done()
+            go.set()
+            assert b"[DONE]" in await busy.read_rest()
+        assert (await running.wait_log(2))[1]["end"] == "complete"
+
+
+async def test_requests_that_were_waiting_get_their_answer(gateway: StartGateway) -> None:
+    """A request whose head had come before the end is served, and told that the connection closes."""
+    go = asyncio.Event()
+    async with Upstream([actions.stall(go, chat("a"))]) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream)))
+        async with running.client() as client, asyncio.TaskGroup() as group:
+            await client.send(request("POST", "/v1/chat/completions", body=chat_body()))
+            await upstream.until_requests(1)
+            group.create_task(running.gateway.drain())
+            await asyncio.sleep(0)
+            go.set()
+            reply = await client.read_response()
+            assert reply.status == 200
+            await client.wait_closed_by_peer()
+
+
+async def test_drain_ends_at_its_deadline(gateway: StartGateway) -> None:
+    """What takes longer than ``shutdown_config.timeout`` is cut, visibly, and the endpoint let go of."""
+    async with Upstream([actions.stream(bodies.chat_events("a")[:1], then="hold")]) as upstream:
+        static = {"shutdown_config": {"timeout": "100ms"}}
+        running = await gateway(llm_conf(endpoint(upstream), static=static))
+        async with running.client() as client:
+            await client.send(STREAM)
+            await client.read_until(b"a0")
+            async with asyncio.timeout(3):
+                await running.gateway.drain()
+                await running.stop()
+            assert b"0\r\n\r\n" not in await client.read_rest()
+        assert running.log_lines()[0]["end"] == "shutdown"
+        async with asyncio.timeout(5):
+            await upstream.client_gone.wait()
+
+
+async def test_port_in_use_is_an_error(gateway: StartGateway) -> None:
+    """A gateway that cannot listen does not start, says so, and leaves nothing behind (see the fixture)."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = {"socket_address": {"address": "127.0.0.1", "port": taken.getsockname()[1]}}
+        with pytest.raises(StartError, match="cannot listen on"):
+            await gateway(llm_conf(listener={"address": address}))
+
+
+async def test_two_gateways_live_side_by_side(gateway: StartGateway) -> None:
+    """There is no global state: one ends, the other serves."""
+    async with Upstream(chat("a")) as upstream:
+        one = await gateway(llm_conf(endpoint(upstream)))
+        two = await gateway(llm_conf(endpoint(upstream)))
+        assert (await one.chat()).status == (await two.chat()).status == 200
+        await one.stop()
+        assert (await two.chat()).status == 200
+
+
+# --- the process -----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def process(folder: Path, text: str, *flags: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The program itself, with its configuration in a file; killed at the end if it is still there."""
+    config = folder / "conf.yaml"
+    config.write_text(text)
+    command = [sys.executable, "-m", "pixiu_py", "gateway", "start", "-c", str(config), *flags]
+    running = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            os.killpg(running.pid, signal.SIGKILL)
+        await running.communicate()
+
+
+def on_port(port: int, text: str) -> str:
+    """The configuration with a listener at a given port, so that a test finds it."""
+    document = yaml.safe_load(text)
+    document["static_resources"]["listeners"][0]["address"]["socket_address"]["port"] = port
+    return yaml.safe_dump(document)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def until_listening(running: asyncio.subprocess.Process, workers: int = 1) -> bytes:
+    """Read what the program prints until it says that it listens, once for each worker."""
+    printed = b""
+    assert running.stdout is not None
+    async with asyncio.timeout(20):
+        while printed.count(b"listening") < workers:
+            line = await running.stdout.readline()
+            assert line, printed.decode()
+            printed += line
+    return printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_drains_and_exits_with_zero(tmp_path: Path, number: signal.Signals) -> None:
+    """A stream under way gets its end; then the program is gone, with exit code 0."""
+    go = asyncio.Event()
+    events = [*bodies.chat_events("a")[:1], go, *bodies.chat_events("a")[1:]]
+    port = free_port()
+    async with Upstream([actions.stream(events)]) as upstream:
+        async with process(tmp_path, on_port(port, llm_conf(endpoint(upstream)))) as running:
+            await until_listening(running)
+            async with Client(port) as client:
+                await client.send(STREAM)
+                await client.read_until(b"a0")
+                running.send_signal(number)
+                go.set()
+                assert b"[DONE]" in await client.read_rest()
+            async with asyncio.timeout(10):
+                assert await running.wait() == 0
+
+
+async def test_second_signal_does_not_wait(tmp_path: Path) -> None:
+    """Whoever asks twice means it."""
+    port = free_port()
+    async with Upstream([actions.stream(bodies.chat_events("a")[:1], then="hold")]) as upstream:
+        async with process(tmp_path, on_port(port, llm_conf(endpoint(upstream)))) as running:
+            await until_listening(running)
+            async with Client(port) as client:
+                await client.send(STREAM)
+                await client.read_until(b"a0")
+                running.send_signal(signal.SIGTERM)
+                assert running.stdout is not None
+                while b"draining" not in await running.stdout.readline():
+                    pass
+                running.send_signal(signal.SIGTERM)
+                async with asyncio.timeout(10):
+                    await running.wait()
+
+
+async def test_failed_bind_is_fatal(tmp_path: Path) -> None:
+    """The program ends with an error rather than live without a listener."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        async with process(tmp_path, on_port(port, llm_conf())) as running:
+            output, _ = await asyncio.wait_for(running.communicate(), 20)
+            assert running.returncode not in (0, None)
+            assert str(port).encode() in output
+            assert b"Traceback" not in output
+
+
+async def test_wrong_configuration_is_fatal(tmp_path: Path) -> None:
+    """Every problem is named with its line, and the exit code is not 0."""
+    text = llm_conf(cluster={"lb_policy": "RoundRobbin"}, proxy={"timout": "1s"})
+    async with process(tmp_path, text) as running:
+        output, _ = await asyncio.wait_for(running.communicate(), 20)
+        assert running.returncode not in (0, None)
+        assert b"conf.yaml:" in output
+        assert b"RoundRobin" in output
+        assert b"timeout" in output
+        assert b"Traceback" not in output
+
+
+async def test_workers_share_a_port_and_end_together(tmp_path: Path) -> None:
+    """Two processes serve one port; a signal to the parent ends both, with exit code 0."""
+    port = free_port()
+    async with Upstream(chat("a")) as upstream:
+        async with process(tmp_path, on_port(port, llm_conf(endpoint(upstream))), "-m", "2") as running:
+            await until_listening(running, workers=2)
+            for _ in range(10):
+                async with Client(port) as client:
+                    assert (await client.chat()).status == 200
+            running.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(15):
+                assert await running.wait() == 0
