@@ -13,8 +13,8 @@ from pixiu_py.http.exchange import Exchange
 from pixiu_py.http.headers import HOP_BY_HOP, Headers, encode
 from pixiu_py.registry import Family, plugin
 
-#: Framing belongs to the connection: changing it here would let a message end where it does not.
-_FORBIDDEN = HOP_BY_HOP | {b"content-length"}
+#: Framing belongs to the connection: changing it here would let a message end where it does not. Host has its own filter.
+_FORBIDDEN = HOP_BY_HOP | {b"content-length", b"host"}
 
 
 def check_fields(fields: Iterable[tuple[str, str]]) -> None:
@@ -24,7 +24,7 @@ def check_fields(fields: Iterable[tuple[str, str]]) -> None:
         if not name or not name.isascii() or any(char in " \t:" for char in name):
             raise ValueError(f"{name!r} is not a header name")
         if encode(name).lower() in _FORBIDDEN:
-            raise ValueError(f"{name} belongs to the connection and cannot be set here")
+            raise ValueError(f"{name} cannot be changed here")
         trial.add(name, value)
 
 

@@ -103,13 +103,15 @@ class EventReading:
 class Watch:
     """One answer being read. It never raises: what cannot be read ends the reading and leaves its reason."""
 
-    __slots__ = ("_inflater", "problem", "reading")
+    __slots__ = ("_inflater", "complete", "problem", "reading")
 
     def __init__(self, reading: DocumentReading | EventReading, encoding: str, max_decoded: int) -> None:
         self.reading = reading
         self._inflater: Inflater | None = None
         #: Why the answer could not be read: ``encoding``, ``too_large``, ``malformed``; empty while it can.
         self.problem = ""
+        #: True once the whole body has been seen.
+        self.complete = False
         if encoding:
             try:
                 self._inflater = Inflater(encoding, max_decoded)
@@ -127,6 +129,7 @@ class Watch:
 
     def close(self, now: float) -> None:
         """The body is over. To be called once."""
+        self.complete = True
         if self.problem:
             return
         try:

@@ -122,7 +122,7 @@ class Tokenizer(HttpFilter):
     def encode(self, exchange: Exchange) -> None:
         """Begin to read along with a successful answer."""
         response = exchange.response
-        if response is None or not 200 <= response.status < 300:
+        if response is None or not 200 <= response.status < 300 or exchange.request.method == "HEAD":
             return
         config: TokenizerConfig = self.config
         found = watch(response.headers, config.max_document, config.max_event, config.max_decoded)
@@ -162,7 +162,7 @@ class Tokenizer(HttpFilter):
         if usage is not None:
             self._metrics.count_usage(usage, cluster)
         else:
-            self._metrics.uncounted.inc((cluster, found.problem or "no_usage"))
+            self._metrics.uncounted.inc((cluster, found.problem or ("no_usage" if found.complete else "incomplete")))
         if usage is not None and self.config.log_to_console:
             log.info("usage", model=usage.model, cluster=cluster, tokens=dict(reading.collector.fields))
         if isinstance(reading, EventReading) and reading.first_token:

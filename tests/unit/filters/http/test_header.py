@@ -47,6 +47,7 @@ def test_the_response_has_its_own_changes():
         {"set": {"Content-Length": "1"}},
         {"add": {"Transfer-Encoding": "chunked"}},
         {"remove": ["connection"]},
+        {"set": {"Host": "a"}},
         {"set": {"A": "1\r\nB: 2"}},
         {"set": {"A b": "1"}},
         {"remove": [""]},

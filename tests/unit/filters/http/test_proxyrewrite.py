@@ -76,7 +76,7 @@ def test_headers_are_added_to_the_response():
         ({"uri_regex": ["(a)", "$2"]}, "group '2'"),
         ({"uri_regex": ["a", "/b c"]}, "spaces"),
         ({"uri_regex": ["a", "/b\r\n"]}, "control characters"),
-        ({"headers": {"Content-Length": "1"}}, "belongs to the connection"),
+        ({"headers": {"Content-Length": "1"}}, "Content-Length cannot be changed"),
         ({"headers": {"A": "b\nc"}}, "CR, LF or NUL"),
     ],
 )

@@ -238,6 +238,21 @@ async def test_what_cannot_be_counted_is_passed_on_and_told(body, content_type, 
     assert rig.samples("pixiu_llm_uncounted_responses_total") == {labels: 1}
 
 
+async def test_an_answer_that_breaks_before_its_usage_is_told_apart():
+    rig = Rig()
+    await rig.begin("application/json")
+    rig.send(DOCUMENT[:10])
+    assert await rig.end(complete=False) is None
+    assert rig.samples("pixiu_llm_uncounted_responses_total") == {'{cluster_name="llm",reason="incomplete"}': 1}
+
+
+async def test_the_answer_to_a_head_request_has_nothing_to_count():
+    rig = Rig()
+    rig.exchange.request.method = "HEAD"
+    assert await rig.answer(b"") is None
+    assert rig.samples("pixiu_llm_uncounted_responses_total") == {}
+
+
 async def test_after_an_oversized_event_the_rest_is_still_read():
     rig = Rig(max_event=1024)
     stream = sse({"pad": "x" * 5000}, *CHAT_STREAM)
