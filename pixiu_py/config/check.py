@@ -149,11 +149,12 @@ class _Checker:
         """``kind`` must be registered; an alias is worth a warning. Pixiu's protocols are in capitals, ours need not be."""
         if not _sound(kind):
             return
-        entry = self._registry.find(family, kind.upper() if family is Family.LISTENER else kind)
+        wanted = kind.upper() if family is Family.LISTENER else kind
+        entry = self._registry.find(family, wanted)
         if entry is None:
             known = self._registry.kinds(family)
             hint = did_you_mean(kind, known) or f"; known are {', '.join(known) or 'none'}"
-            self._report.problem(path, UNSUPPORTED.get((family, kind), f"Unknown {family.value} {kind!r}{hint}"))
+            self._report.problem(path, UNSUPPORTED.get((family, wanted), f"Unknown {family.value} {kind!r}{hint}"))
         elif self._registry.is_alias(family, kind) and kind != _PIXIU_DEFAULT_TYPE:
             self._report.warning(path, f"{kind!r} is an older spelling of {entry.kind!r}")
 
@@ -197,7 +198,7 @@ class _Checker:
         if not _sound(references):
             return
         entries = [self._registry.find(Family.HTTP_FILTER, item.name) if _sound(item) else None for item in references]
-        terminals = [index for index, entry in enumerate(entries) if entry and entry.cls.terminal]
+        terminals = [index for index, entry in enumerate(entries) if entry and getattr(entry.cls, "terminal", False)]
         for index in terminals:
             if index + 1 < len(entries):
                 later = references[index + 1]
@@ -262,6 +263,8 @@ class _Checker:
     def _once_served(self, path: str, endpoint: Endpoint) -> None:
         models = endpoint.llm_meta.models if endpoint.llm_meta else []
         names = [model if isinstance(model, str) else model.name for model in models]
+        seen: set[str] = set()
         for index, name in enumerate(names):
-            if name in names[:index]:
+            if name in seen:
                 self._report.problem(f"{path}[{index}]", f"The model {name!r} is already listed")
+            seen.add(name)

@@ -8,7 +8,6 @@ and leaves single values, with their constraints, to ``msgspec.convert``. Number
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -17,11 +16,11 @@ from msgspec import NODEFAULT, Meta
 from msgspec.structs import FieldInfo
 
 from pixiu_py.config import legacy
-from pixiu_py.config.node import Mapping, Node, Place, Scalar, Sequence, Unreadable, from_plain, plain
+from pixiu_py.config.node import Mapping, Node, Place, Scalar, Sequence, Unreadable, from_outside, from_plain, plain
 from pixiu_py.config.report import Report
 from pixiu_py.config.scalars import RefusedError, decode_scalar, readable, shown
 from pixiu_py.config.shapes import LISTS, UNIONS, annotate, describe, fits, is_struct, shape, unwrap
-from pixiu_py.config.types import Empty, PluginRef
+from pixiu_py.config.types import Empty, PluginRef, Secret
 from pixiu_py.config.unsupported import UNSUPPORTED
 from pixiu_py.registry import Entry, Family, Registry, did_you_mean
 
@@ -48,6 +47,8 @@ class Decoder:
     def __init__(self, registry: Registry, report: Report) -> None:
         self._registry = registry
         self._report = report
+        #: msgspec evaluates the annotations of a struct each time it is asked.
+        self._known_fields: dict[type[Any], tuple[FieldInfo, ...]] = {}
 
     def decode(self, node: Node, kind: Any, path: str) -> Any:
         """The value of ``node`` as ``kind``, or ``BROKEN`` after a problem.
@@ -76,13 +77,19 @@ class Decoder:
             return self._mismatch(node, base, path)
         return self._scalar(node, base, metas, path)
 
+    def _fields(self, cls: type[Any]) -> tuple[FieldInfo, ...]:
+        found = self._known_fields.get(cls)
+        if found is None:
+            found = self._known_fields[cls] = msgspec.structs.fields(cls)
+        return found
+
     # --- structs -----------------------------------------------------------------------------------------------------
 
     def _struct(self, node: Node, cls: type[Any], path: str) -> Any:
         if not isinstance(node, Mapping):
             return self._mismatch(node, cls, path)
         given = self._keys(node, cls, path)
-        values = {info.name: self._field(given, info, node, path) for info in msgspec.structs.fields(cls)}
+        values = {info.name: self._field(given, info, node, path) for info in self._fields(cls)}
         return self._make(cls, values, node, path)
 
     def _field(self, given: dict[str, _Given], info: FieldInfo, block: Node, path: str) -> Any:
@@ -111,9 +118,9 @@ class Decoder:
             return BROKEN
         try:
             return cls(**values)
-        except (ValueError, TypeError) as error:
-            message = str(error)
-            for scalar in _outside(node):
+        except Exception as error:  # noqa: BLE001 - a plugin's check may raise what it likes; its user must hear where
+            message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            for scalar in from_outside(node):
                 message = message.replace(scalar.text, f"(the value from {scalar.source})")
             self._report.problem(path, message, node.place)
             return BROKEN
@@ -121,7 +128,7 @@ class Decoder:
     def _keys(self, node: Mapping, cls: type[Any], path: str) -> dict[str, _Given]:
         """The known keys of a block by their proper names; the others become problems."""
         fold = str.lower if getattr(cls, "case_insensitive", False) else str
-        known = {fold(info.encode_name): info.encode_name for info in msgspec.structs.fields(cls)}
+        known = {fold(info.encode_name): info.encode_name for info in self._fields(cls)}
         aliases = {fold(alias): name for alias, name in getattr(cls, "key_aliases", {}).items()}
         refused = {fold(key): reason for key, reason in getattr(cls, "refused_keys", {}).items()}
         given: dict[str, _Given] = {}
@@ -152,7 +159,7 @@ class Decoder:
         if not isinstance(node, Mapping):
             return self._mismatch(node, cls, path)
         given = self._keys(node, cls, path)
-        fields = msgspec.structs.fields(cls)
+        fields = self._fields(cls)
         values = {info.name: self._field(given, info, node, path) for info in fields if info.name != "config"}
         entry = self._find(cls.family, values["name"], _join(path, "name"))
         if entry is None:
@@ -225,13 +232,15 @@ class Decoder:
     def _union(self, node: Node, kind: Any, metas: list[Meta], path: str) -> Any:
         """The first arm that fits. When none does, the problems of the arm that came closest."""
         arms = get_args(kind)
-        if _is_null(node) and types.NoneType in arms:
+        if types.NoneType in arms and _is_none(node, arms):
             return None
         fitting = [annotate(arm, metas) for arm in arms if arm is not types.NoneType and fits(node, arm)]
         if not fitting:
             return self._mismatch(node, kind, path)
         if isinstance(node, Scalar) and isinstance(node.value, str):
             fitting.sort(key=_is_text, reverse=True)  # a quoted number is text where text may be
+        if len(fitting) == 1:
+            return self.decode(node, fitting[0], path)
         trials = [self._try(node, arm, path) for arm in fitting]
         report, value = min(trials, key=lambda trial: len(trial[0].problems))
         self._report.absorb(report)
@@ -239,7 +248,9 @@ class Decoder:
 
     def _try(self, node: Node, kind: Any, path: str) -> tuple[Report, Any]:
         report = self._report.trial()
-        return report, Decoder(self._registry, report).decode(node, kind, path)
+        decoder = Decoder(self._registry, report)
+        decoder._known_fields = self._known_fields
+        return report, decoder.decode(node, kind, path)
 
     # --- problems ----------------------------------------------------------------------------------------------------
 
@@ -261,24 +272,15 @@ def _is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None and not node.source
 
 
+def _is_none(node: Node, arms: tuple[Any, ...]) -> bool:
+    """Null; also an empty variable, unless text is wanted: then it is an empty text."""
+    takes_text = any(unwrap(arm)[0] in (str, Secret) for arm in arms)
+    return isinstance(node, Scalar) and node.value is None and not (node.source and takes_text)
+
+
 def _is_text(kind: Any) -> bool:
     return unwrap(kind)[0] is str
 
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
-
-
-def _outside(node: Node) -> Iterator[Scalar]:
-    """The non-empty values below ``node`` that came from the environment or a file."""
-    match node:
-        case Scalar(source=source, text=text) if source and text:
-            yield node
-        case Sequence():
-            for item in node.items:
-                yield from _outside(item)
-        case Mapping():
-            for item in node.items.values():
-                yield from _outside(item)
-        case _:
-            return

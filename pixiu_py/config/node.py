@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -71,6 +72,21 @@ def from_plain(value: Any, place: Place) -> Node:
     if isinstance(value, list | tuple):
         return Sequence(place, [from_plain(item, place) for item in value])
     return Scalar(place, value, str(value))
+
+
+def from_outside(node: Node) -> Iterator[Scalar]:
+    """The non-empty values in ``node`` that came from the environment or a file."""
+    match node:
+        case Scalar(source=source, text=text) if source and text:
+            yield node
+        case Sequence():
+            for item in node.items:
+                yield from from_outside(item)
+        case Mapping():
+            for item in node.items.values():
+                yield from from_outside(item)
+        case _:
+            return
 
 
 def noun(node: Node) -> str:

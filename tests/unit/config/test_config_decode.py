@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -164,6 +165,26 @@ def test_a_block_with_broken_values_does_not_check_itself() -> None:
 
 def test_a_block_that_checks_itself_cannot_tell_a_value_from_outside() -> None:
     assert decode("low: 2\nword: ${W}\n", Checked, W="xyz")[1] == ["1:1: low is above high (the value from ${W})"]
+
+
+def test_whatever_a_blocks_own_check_raises_becomes_a_problem() -> None:
+    class Careless(Model, frozen=True):
+        pattern: str = ""
+
+        def __post_init__(self) -> None:
+            re.compile(self.pattern)
+
+    [problem] = decode("pattern: '('", Careless)[1]
+    assert problem.startswith("1:1: error: missing ), unterminated subpattern")
+
+
+def test_an_empty_variable_is_no_number_but_an_empty_text() -> None:
+    class Optional(Model, frozen=True):
+        number: int | None = 1
+        text: str | None = "x"
+
+    assert good("number: ${E}\ntext: ${E}\n", Optional, E="") == Optional(number=None, text="")
+    assert good("number:\ntext:\n", Optional) == Optional(number=None, text=None)
 
 
 def test_a_partial_block_keeps_what_could_be_decoded() -> None:

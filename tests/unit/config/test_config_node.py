@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pixiu_py.config.node import Mapping, Node, Scalar, Sequence, Unreadable, from_plain, noun, plain
+from pixiu_py.config.node import Mapping, Node, Scalar, Sequence, Unreadable, from_outside, from_plain, noun, plain
 
 
 def test_a_plain_value_survives_the_way_into_a_tree_and_back() -> None:
@@ -36,3 +36,11 @@ def test_a_noun_never_tells_the_value(node: Node, word: str) -> None:
 
 def test_an_unreadable_value_is_nothing() -> None:
     assert plain(Unreadable((1, 1))) is None
+
+
+def test_what_came_from_outside_is_found_wherever_it_is() -> None:
+    own = Scalar((1, 1), "a", "a")
+    foreign = Scalar((1, 1), "b", "b", "${B}")
+    empty = Scalar((1, 1), None, "", "${C}")
+    tree = Mapping((1, 1), {"x": Sequence((1, 1), [own, foreign]), "y": empty, "z": Unreadable((1, 1))})
+    assert list(from_outside(tree)) == [foreign]
