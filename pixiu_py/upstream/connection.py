@@ -309,6 +309,9 @@ class UpstreamConnection(BaseProtocol):
                 elif timer.when() <= self._loop.time():
                     return False
                 await self._wait()
+        except BaseException:
+            self.abort()  # a client that leaves meanwhile takes the call with it
+            raise
         finally:
             if timer is not None:
                 timer.cancel()
