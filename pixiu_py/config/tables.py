@@ -1,6 +1,7 @@
 """The tables of config keys in the documentation, made from the config models, so that they cannot grow stale.
 
-A page under ``docs/filters`` whose title is a kind has its table between ``<!-- keys -->`` and ``<!-- /keys -->``.
+A page whose title is the kind of an HTTP filter has its table between ``<!-- keys -->`` and ``<!-- /keys -->``. Any page may
+have the table of one block of the file or of a retry policy, by the name of its class or its kind: ``<!-- keys Cluster -->``.
 ``python -m pixiu_py.config.tables docs`` writes the tables of every page below a folder anew.
 """
 
@@ -10,17 +11,19 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import FieldInfo
 
+from pixiu_py.config import model as blocks
 from pixiu_py.config.shapes import UNIONS, describe, is_struct, unwrap, written_as
-from pixiu_py.config.types import Secret
+from pixiu_py.config.types import PluginRef, Secret
 from pixiu_py.registry import Family, Registry
 
-_TABLE = re.compile(r"(<!-- keys -->\n).*?(<!-- /keys -->)", re.DOTALL)
+_TABLE = re.compile(r"(<!-- keys(?: (\w+))? -->\n).*?(<!-- /keys -->)", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _PLAIN = {"mapping": "block", "str": "text", "int": "number", "float": "number", "bool": "true or false"}
 _TITLE = re.compile(r"^# `?([\w.]+)`?$", re.MULTILINE)
@@ -37,19 +40,19 @@ class Row(NamedTuple):
     description: str
 
 
-def rows(model: type[Struct], prefix: str = "") -> Iterator[Row]:
-    """The keys of a config model, those of the blocks inside it after their own."""
+def rows(model: type[Struct], prefix: str = "", *, inside: bool = True) -> Iterator[Row]:
+    """The keys of a config model. ``inside``: those of the blocks inside it, too, after their own."""
     for info in msgspec.structs.fields(model):
         key = prefix + info.encode_name
         block, path = _block(info.type)
         yield Row(key, _type(info.type), _default(info), _description(info.type))
-        if block is not None:
+        if block is not None and inside:
             yield from rows(block, f"{key}{path}.")
 
 
-def table(model: type[Struct]) -> str:
-    """The keys of a config model as a Markdown table; a sentence when there are none."""
-    found = list(rows(model))
+def table(model: type[Struct], *, inside: bool = True) -> str:
+    """The keys of a config model as a Markdown table; a sentence when there are none. ``inside``: see ``rows``."""
+    found = list(rows(model, inside=inside))
     if not found:
         return "No keys.\n"
     lines = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
@@ -58,19 +61,37 @@ def table(model: type[Struct]) -> str:
 
 
 def regenerate(page: str, registry: Registry) -> str:
-    """``page`` with the table of its kind; the same page when it has no markers or its title is no kind."""
+    """``page`` with fresh tables; a table whose page or marker names nothing known stays as it is."""
     title = _TITLE.search(page)
-    entry = registry.find(Family.HTTP_FILTER, title[1]) if title else None
-    if entry is None:
-        return page
-    return _TABLE.sub(lambda match: match[1] + table(entry.cls.Config) + match[2], page)
+
+    def fresh(match: re.Match[str]) -> str:
+        name = match[2]
+        model = _named(name, registry) if name else _filter(title[1] if title else "", registry)
+        return match[0] if model is None else match[1] + table(model, inside=not name) + match[3]
+
+    return _TABLE.sub(fresh, page)
+
+
+def _filter(kind: str, registry: Registry) -> type[Struct] | None:
+    """The config model of an HTTP filter."""
+    entry = registry.find(Family.HTTP_FILTER, kind)
+    return entry.cls.Config if entry else None
+
+
+def _named(name: str, registry: Registry) -> type[Struct] | None:
+    """The block of the file with that class name, or the config model of a retry policy."""
+    block = getattr(blocks, name, None)
+    if is_struct(block):
+        return block
+    entry = registry.find(Family.RETRY_POLICY, name)
+    return entry.cls.Config if entry else None
 
 
 def _block(kind: Any) -> tuple[type[Struct] | None, str]:
-    """The struct inside a type, and how a path goes on from the key to the struct's own keys."""
+    """The struct inside a type, and how a path goes on from the key to the struct's own keys. None for a plugin's."""
     base, _ = unwrap(kind)
     if is_struct(base):
-        return base, ""
+        return (None if issubclass(base, PluginRef) else base), ""
     arguments = get_args(base)
     if get_origin(base) in UNIONS:
         return next(((block, path) for block, path in map(_block, arguments) if block), (None, ""))
@@ -82,10 +103,18 @@ def _block(kind: Any) -> tuple[type[Struct] | None, str]:
 
 def _type(kind: Any) -> str:
     base, metas = unwrap(kind)
+    if base is Any:
+        return "anything"
+    if is_struct(base) and issubclass(base, PluginRef):
+        return "plugin"
+    if get_origin(base) in UNIONS and len(arms := set(get_args(base)) - {NoneType}) == 1:
+        return _type(arms.pop())
     if get_origin(base) in (list, dict) and not written_as(metas):
         inner = _type(get_args(base)[-1])
         return f"list of {inner}" if get_origin(base) is list else f"map of {inner}"
-    words = _WORD.sub(lambda match: _PLAIN.get(match[0], match[0]), describe(kind).removeprefix("a "))
+    words = _WORD.sub(
+        lambda match: _PLAIN.get(match[0], match[0]), describe(kind).removeprefix("a ").replace(" a ", " ")
+    )
     return words + _limits(metas)
 
 
@@ -102,6 +131,8 @@ def _default(info: FieldInfo) -> str:
     if info.required:
         return "required"
     value = info.default if info.default is not NODEFAULT else info.default_factory()
+    if isinstance(value, PluginRef):
+        return f"`{value.name}`"
     if value is None or value in ("", [], {}) or isinstance(value, (Struct, Secret)):
         return ""
     _, metas = unwrap(info.type)
@@ -134,7 +165,7 @@ def _description(kind: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*")
+    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "\\<")
 
 
 def main(arguments: Sequence[str]) -> int:
