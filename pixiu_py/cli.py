@@ -54,11 +54,14 @@ def _start(options: argparse.Namespace) -> int:
         log_format=options.log_format,
         workers=options.limit_cpus or _cores(),
     )
-    from pixiu_py.errors import StartError
+    from pixiu_py.errors import ConfigError, StartError
     from pixiu_py.gateway import run
 
     try:
         return run(loaded.config, registry, settings)
+    except ConfigError as error:  # what only a plugin can find out, when it is built
+        _tell(str(error))
+        return WRONG
     except StartError as error:
         _tell(f"cannot start: {error}")
         return FAILED
@@ -186,7 +189,7 @@ class _Flags:
             type=_one_of(LOG_FORMATS),
             default=self.default("LOG_FORMAT", ""),
             metavar="FORMAT",
-            help=f"{' or '.join(LOG_FORMATS)}; default: the file's, else json",
+            help=f"{' or '.join(LOG_FORMATS)}; default: the file's, else console on a terminal",
         )
         parser.add_argument(
             "-m",

@@ -143,7 +143,7 @@ class Listener(Outer, frozen=True):
 # --- clusters --------------------------------------------------------------------------------------------------------
 
 
-class ServedModel(Model, frozen=True):
+class ServedModel(Outer, frozen=True):
     """A model that an endpoint serves under another name."""
 
     name: Annotated[str, doc("The name clients use.")]
