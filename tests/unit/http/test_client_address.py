@@ -67,7 +67,8 @@ def test_networks():
     assert ip_address("1.1.1.2") not in networks
     assert ip_address("::1") not in networks
     assert None not in networks
-    assert networks
+    assert Networks(["1.1.1.1"])
+    assert Networks(["10.0.0.0/8"])
     assert not Networks([])
     with pytest.raises(ValueError, match="not appear"):
         Networks(["somewhere"])

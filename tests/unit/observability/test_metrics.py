@@ -47,9 +47,9 @@ def test_a_histogram_has_cumulative_buckets_with_inclusive_bounds():
 
 def test_label_values_and_help_are_escaped():
     metrics = Metrics()
-    metrics.counter("a_total", "One\nline\\.", ("l",)).inc(('a"b\\c\nd',))
+    metrics.counter("a_total", 'One "\nline\\.', ("l",)).inc(('a"b\\c\nd',))
     text = metrics.render().decode()
-    assert "# HELP a_total One\\nline\\\\.\n" in text
+    assert '# HELP a_total One "\\nline\\\\.\n' in text
     assert 'a_total{l="a\\"b\\\\c\\nd"} 1\n' in text
 
 

@@ -22,7 +22,7 @@ def over(content_type, encoding=""):
     ("content_type", "kind"),
     [
         ("application/json", DocumentReading),
-        ("Application/JSON; charset=utf-8", DocumentReading),
+        ("Application/JSON ; charset=utf-8", DocumentReading),
         ("text/event-stream;charset=utf-8", EventReading),
     ],
 )

@@ -60,6 +60,17 @@ def test_running_totals_are_not_added_up():
     assert collect(*chunks) == Usage("m", 10, 3, 13)
 
 
+def test_the_endpoints_own_spelling_is_kept_beside():
+    collector = UsageCollector()
+    collector.add({"usage": {"prompt_tokens": 4, "special": 1}})
+    assert collector.fields == {"prompt_tokens": 4, "special": 1}
+
+
+@pytest.mark.parametrize("model", [5, "", None, ["m"]])
+def test_a_model_that_is_no_name_does_not_replace_one(model):
+    assert collect({"model": "m"}, {"model": model, "usage": {"prompt_tokens": 1}}).model == "m"
+
+
 def test_null_does_not_take_a_count_away():
     assert (
         collect({"usage": {"prompt_tokens": 4}}, {"usage": None}, {"usage": {"prompt_tokens": None}}).prompt_tokens == 4
