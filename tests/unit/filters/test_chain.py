@@ -191,6 +191,26 @@ async def test_only_entered_rewriters_cost_the_response_its_length():
     assert chain.rewrites(exchange)
 
 
+class EndOnly(HttpFilter):
+    """Has a last word and looks at nothing."""
+
+    def encode_end(self, exchange):
+        return b"end"
+
+
+@pytest.mark.parametrize("kind", [Swallow, EndOnly])
+async def test_one_hook_on_bodies_is_enough_once_its_filter_was_entered(kind):
+    chain = FilterChain([Spy("a", [], answer=Response(200)), kind(None, make_context())])
+    exchange = make_exchange()
+    await chain.decode(exchange)
+    assert chain.sees_bodies
+    assert not chain.watches(exchange)
+    assert not chain.rewrites(exchange)
+    exchange.entered = 2
+    assert chain.watches(exchange)
+    assert chain.rewrites(exchange)
+
+
 async def test_a_filter_that_only_looks_is_no_rewriter():
     class Looker(Suffix):
         rewrites_body = False
@@ -207,4 +227,5 @@ async def test_hooks_that_are_not_overridden_cost_nothing():
     exchange = make_exchange()
     assert await run(chain, exchange) is None
     assert exchange.entered == 1
+    assert not chain.sees_bodies
     assert not chain.watches(exchange)
