@@ -22,6 +22,8 @@ from benchmarks.report import Report, as_text
 from benchmarks.servers import CONTENDERS, Contender
 from benchmarks.svg import draw
 
+#: What other gateways, which proxy LLM requests only, can be asked as well.
+PEER_SCENARIOS = ("plain", "sse", "sse_burst", "latency", "memory", "start")
 SCENARIOS = ("plain", "sse", "sse_burst", "latency", "memory", "start", "bodies", "workers", "growth")
 
 
@@ -46,7 +48,13 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], help="absent: all")
+    parser.add_argument(
+        "scenarios",
+        nargs="*",
+        choices=[*SCENARIOS, []],
+        metavar="scenario",
+        help=f"of {', '.join(SCENARIOS)}; absent: all",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds per scenario")
     parser.add_argument("--quick", action="store_true", default=os.environ.get("QUICK", "") not in ("", "0"))
     parser.add_argument("--peers", action="store_true", help="measure other gateways too; installs them on first use")
@@ -54,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, default=Path("build/bench/results.json"))
     parser.add_argument("--svg", type=Path, default=Path("build/bench/results.svg"))
     options = parser.parse_args()
-    options.scenarios = options.scenarios or list(SCENARIOS)
+    options.scenarios = options.scenarios or list(PEER_SCENARIOS if options.peers else SCENARIOS)
     return options
 
 
@@ -90,7 +98,7 @@ def _run(bench: Bench, scenarios: Sequence[str]) -> Report:
             _say(f"{name} was given up: {error}")
     _say(f"{time.monotonic() - begun:4.0f} s  done")
     report.about["run"] = f"{'quick, ' if bench.quick else ''}{time.monotonic() - begun:.0f} s"
-    report.about["others"] = f"{busy.by_others():.0f} % of the cores were used by other programs meanwhile"
+    report.about["other programs"] = f"used {busy.by_others():.0f} % of the cores meanwhile"
     return report
 
 

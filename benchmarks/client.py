@@ -101,6 +101,11 @@ class Client(asyncio.Protocol):
         self._done = None
         self._transport.abort()
 
+    @property
+    def is_open(self) -> bool:
+        """False once either side has closed the connection."""
+        return not self._transport.is_closing()
+
     def body_received(self, data: bytes) -> None:
         """A piece of the response as it came, chunk framing included; for subclasses."""
 

@@ -1,4 +1,7 @@
-"""Load that stays: idle keep-alive clients and slow streams, held open while somebody reads the proxy's memory."""
+"""Load that stays: idle keep-alive clients and slow streams, held open while somebody reads the proxy's memory.
+
+Raises ``BenchError`` when the proxy has closed some of them meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from benchmarks.client import Client, Target, chat_request
+from benchmarks.proc import BenchError
 
 #: Connections that are opened at the same time; more would measure the accept queue.
 _AT_ONCE = 50
@@ -48,6 +52,9 @@ async def _held(target: Target, count: int, begin: Callable[[Client], Awaitable[
             for done in range(0, count, _AT_ONCE):
                 await asyncio.gather(*(open_one() for _ in range(min(_AT_ONCE, count - done))))
         yield clients
+        closed = sum(not client.is_open for client in clients)
+        if closed:
+            raise BenchError(f"{closed} of {count} connections were closed while they were held")
     finally:
         for client in clients:
             client.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from benchmarks.client import Client, Target, chat_request
 from benchmarks.proc import BenchError
@@ -17,15 +18,17 @@ _STAMP = re.compile(rb'"content":\s*"(\d{%d})"' % STAMP_DIGITS)
 
 @dataclass
 class Seen:
-    """What the clients of one round saw. Times in seconds."""
+    """What was seen from the moment when every stream had begun until all had ended. Times in seconds."""
 
-    events: int = 0
-    reads: int = 0
-    seconds: float = 0.0
+    events: int
+    reads: int
+    seconds: float
+    #: How much the reading that the caller asked for went up.
+    cost: float
     #: From the request to the first body byte, one per stream.
-    first_event: list[float] = field(default_factory=list)
-    #: From the upstream's write to the client's read, one per event.
-    travel: list[float] = field(default_factory=list)
+    first_event: list[float]
+    #: From the upstream's write to the client's read, one per event, the first ones included.
+    travel: list[float]
 
 
 class StreamClient(Client):
@@ -33,52 +36,71 @@ class StreamClient(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = Seen()
+        self.events = 0
+        self.reads = 0
         self.timed = False
+        self.travel: list[float] = []
         self._end = b""
 
     def body_received(self, data: bytes) -> None:
         # The mark may be cut in two by a read: the end of the last one is looked at again.
         window = self._end + data
-        self.seen.events += window.count(_MARK)
-        self.seen.reads += 1
+        self.events += window.count(_MARK)
+        self.reads += 1
         self._end = data[-(len(_MARK) - 1) :]
         if self.timed:
             now = time.monotonic()
-            self.seen.travel.extend(now - int(stamp) / 1e6 for stamp in _STAMP.findall(data))
+            self.travel.extend(now - int(stamp) / 1e6 for stamp in _STAMP.findall(data))
 
 
-async def streams(target: Target, count: int, events: int, *, over: float = 0.0, timed: bool = False) -> Seen:
+async def streams(
+    target: Target,
+    count: int,
+    events: int,
+    *,
+    over: float = 0.0,
+    timed: bool = False,
+    read: Callable[[], float] = lambda: 0.0,
+) -> Seen:
     """Read ``count`` streams of ``events`` events and a last one, ``[DONE]``; begin them spread over ``over`` seconds."""
     clients = [await StreamClient.connect(target) for _ in range(count)]
     for client in clients:
         client.timed = timed
     request = chat_request(target, stream=True)
-    begun = time.monotonic()
     try:
         async with asyncio.timeout(120):
-            await asyncio.gather(
+            reading = asyncio.gather(
                 *(_read(client, request, over * index / count) for index, client in enumerate(clients))
             )
+            while not (reading.done() or all(client.first_body_at for client in clients)):
+                await asyncio.sleep(0.002)
+            before = (time.monotonic(), read(), _arrived(clients), _reads(clients))
+            await reading
+            after = (time.monotonic(), read(), count * (events + 1), _reads(clients))
     finally:
         for client in clients:
             client.close()
-    total = Seen(seconds=time.monotonic() - begun)
-    for client in clients:
-        total.events += client.seen.events
-        total.reads += client.seen.reads
-        total.travel += client.seen.travel
-        total.first_event.append(client.first_body_at - client.sent_at)
-    _check(total, count * (events + 1))
-    return total
+    _check(_arrived(clients), count * (events + 1))
+    seconds, cost, seen, reads = (now - then for now, then in zip(after, before, strict=True))
+    first_event = [client.first_body_at - client.sent_at for client in clients]
+    return Seen(
+        int(seen), int(reads), seconds, cost, first_event, [each for client in clients for each in client.travel]
+    )
 
 
-def _check(total: Seen, sent: int) -> None:
+def _arrived(clients: list[StreamClient]) -> int:
+    return sum(client.events for client in clients)
+
+
+def _reads(clients: list[StreamClient]) -> int:
+    return sum(client.reads for client in clients)
+
+
+def _check(arrived: int, sent: int) -> None:
     # A proxy that cuts bodies into chunks of its own may cut a mark as well, which hides an event from the count; one that
-    # writes events of its own may add some. What counts is how many were sent.
-    if total.events < 0.99 * sent:
-        raise BenchError(f"{sent} events were sent, {total.events} arrived")
-    total.events = sent
+    # writes events of its own may add some. So events are counted as they were sent, and arrivals only have to be near.
+    if arrived < 0.99 * sent:
+        raise BenchError(f"{sent} events were sent, {arrived} arrived")
 
 
 async def _read(client: StreamClient, request: bytes, after: float) -> None:

@@ -128,8 +128,10 @@ def _litellm(spec: Spec, port: int, folder: Path) -> Sequence[str]:
     config = {"model_list": models, "general_settings": {"master_key": CLIENT_KEY}}
     path = folder / "litellm.yaml"
     path.write_text(yaml.safe_dump(config))
-    workers = str(spec.workers)
-    return ["litellm", "--config", str(path), "--host", "127.0.0.1", "--port", str(port), "--num_workers", workers]
+    return [
+        *("litellm", "--config", str(path), "--host", "127.0.0.1", "--port", str(port)),
+        *("--num_workers", str(spec.workers), "--keepalive_timeout", "120"),
+    ]
 
 
 def _router(program: str) -> Callable[[Spec, int, Path], Sequence[str]]:

@@ -63,7 +63,7 @@ def ratio(result: Result, metric: Metric, subject: str, yardstick: str) -> float
     if not metric.better:
         return None
     pairs = zip(result.rounds[subject], result.rounds[yardstick], strict=False)
-    ratios = [a[metric.key] / b[metric.key] for a, b in pairs if metric.key in a and b.get(metric.key, 0) > 0]
+    ratios = [a[metric.key] / b[metric.key] for a, b in pairs if a.get(metric.key, 0) > 0 and b.get(metric.key, 0) > 0]
     return statistics.median(ratios) if ratios else None
 
 

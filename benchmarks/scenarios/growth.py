@@ -66,5 +66,5 @@ def run(bench: Bench) -> Result:
 
 def _measure(bench: Bench, subject: Subject) -> Values:
     server, case = subject.server, subject.case
-    load = closed_loop(server.target, case.connections, bench.pick(2, 1), lambda: cpu_seconds(server.pid))
+    load = closed_loop(server.target, case.connections, bench.pick(2.0, 0.5), lambda: cpu_seconds(server.pid))
     return {case.key: uvloop.run(load) * 1e6}

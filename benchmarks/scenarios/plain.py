@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uvloop
+
 from benchmarks.bench import Bench, Metric, Result, Values
 from benchmarks.conf import Spec
 from benchmarks.cpu import cpu_seconds
-from benchmarks.load_http import saturate
+from benchmarks.load_http import closed_loop, saturate
+from benchmarks.proc import BenchError
 from benchmarks.servers import Server
 
 TITLE = "Chat completion, 1 KB up and down, 64 connections"
@@ -21,7 +24,7 @@ def run(bench: Bench) -> Result:
     result = Result("plain", TITLE, METRICS)
     with bench.upstream(addresses=2) as upstream, bench.proxies(Spec(upstream.port), result) as servers:
         for server in servers:
-            saturate(server.target, bench.body, 1, CONNECTIONS)
+            uvloop.run(closed_loop(server.target, CONNECTIONS, bench.pick(1.0, 0.2), read=lambda: 0.0))
         bench.interleave(result, servers, lambda server: measure(bench, server))
     return result
 
@@ -31,6 +34,8 @@ def measure(bench: Bench, server: Server) -> Values:
     before = cpu_seconds(server.pid)
     load = saturate(server.target, bench.body, bench.pick(4, 1), CONNECTIONS)
     used = cpu_seconds(server.pid) - before
+    if not load.requests:
+        raise BenchError(f"no request was answered within {load.seconds:.0f} s")
     return {
         "cpu_us": used / load.requests * 1e6,
         "rps": load.requests / load.seconds,

@@ -1,0 +1,42 @@
+"""What the benchmarks read from the kernel is right."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+from benchmarks.cpu import connections_to, cpu_seconds, peak_rss_bytes, rss_bytes, tree
+
+BUSY = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
+
+
+def test_cpu_time_counts_this_process() -> None:
+    before, own = cpu_seconds(os.getpid()), time.process_time()
+    exec(BUSY, {})
+    used, own = cpu_seconds(os.getpid()) - before, time.process_time() - own
+    assert abs(used - own) < 0.05
+
+
+def test_cpu_time_counts_children_that_have_ended() -> None:
+    before = cpu_seconds(os.getpid())
+    subprocess.run([sys.executable, "-c", BUSY], check=True)
+    assert cpu_seconds(os.getpid()) - before > 0.2
+
+
+def test_tree_holds_children_and_their_memory() -> None:
+    with subprocess.Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=-1, stdout=-1) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert child.pid in tree(os.getpid())
+        assert 0 < rss_bytes(child.pid) <= peak_rss_bytes(child.pid)
+        child.communicate(b"\n")
+    assert child.pid not in tree(os.getpid())
+
+
+def test_connections_are_counted_on_the_listening_side_only() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
+            assert connections_to(port, os.getpid()) == {os.getpid(): 1}
+        assert connections_to(port, os.getpid()) == {}
