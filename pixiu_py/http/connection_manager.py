@@ -100,6 +100,8 @@ class HttpConnectionManager:
                 response = self._failed(exchange, GatewayError())
             exchange.response = response
             await self._encode(chain, exchange)
+            if self.draining:
+                writer.keep_alive = False
             await writer.send(exchange.response, chain)
             exchange.end_reason = exchange.end_reason or "complete"
         except asyncio.CancelledError as error:
@@ -109,7 +111,7 @@ class HttpConnectionManager:
             self._broken(exchange, writer, error)
         finally:
             await self._close(exchange, chain)
-        return writer.keep_alive and writer.finished
+        return writer.keep_alive and writer.finished and not self.draining
 
     def _open(self, raw: RawRequest) -> Exchange:
         message = raw.message
@@ -153,7 +155,7 @@ class HttpConnectionManager:
         fields = request.headers.raw
         if len(fields) * MAX_FIELD <= self._server.max_header_bytes:
             return False  # so few cannot be too large together: each is held to MAX_FIELD by the parser
-        return sum(len(name) + len(value) for name, value in fields) > self._server.max_header_bytes
+        return sum(len(name) + len(value) + 4 for name, value in fields) > self._server.max_header_bytes
 
     async def _encode(self, chain: FilterChain, exchange: Exchange) -> None:
         try:

@@ -114,6 +114,7 @@ _KINDS = {
     b"authorization": CREDENTIAL,
     b"x-api-key": CREDENTIAL,
     b"api-key": CREDENTIAL,
+    b"x-goog-api-key": CREDENTIAL,
     b"host": HOST,
     b"expect": EXPECT,
     b"content-length": LENGTH,

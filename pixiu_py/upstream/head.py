@@ -75,7 +75,16 @@ def request_head(
         method.encode("ascii"),
         upstream_target(endpoint, target),
         encode(host or endpoint.host_header),
-        block,
+        _without_own(endpoint, block),
         credentials,
         framing,
     )
+
+
+def _without_own(endpoint: Endpoint, block: bytes) -> bytes:
+    """The block without the client's idea of a header in which this endpoint alone expects its key."""
+    name = encode(endpoint.auth_header)
+    if not endpoint.api_key or kind_of(name) == CREDENTIAL:
+        return block
+    lines = block.split(b"\r\n")
+    return b"\r\n".join([line for line in lines if line.partition(b":")[0].lower() != name])

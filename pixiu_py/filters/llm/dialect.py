@@ -7,25 +7,28 @@ from collections.abc import Callable
 
 import orjson
 
+#: Finds something in the last bytes of a stream.
+Search = Callable[[bytes], re.Match[bytes] | None]
+
 #: A finish reason other than null. Inside of generated text the quotes would be escaped, so this cannot be text.
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"').search
-_DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]").search
+_CHAT_END = re.compile(rb'(?:^|[\r\n])data: ?(?:\[DONE\]|\{\s*"error"\s*:)').search
 _MESSAGE_STOP = re.compile(rb'"type"\s*:\s*"(?:message_stop|error)"').search
 _RESPONSE_END = re.compile(rb'"type"\s*:\s*"(?:response\.(?:completed|failed|incomplete)|error)"').search
-_ERROR_EVENT = re.compile(rb'(?:^|[\r\n])data: ?\{\s*"error"\s*:').search
 
 
 class Dialect:
-    """One API. ``complete`` tells from the last events of a stream whether it reached its own end."""
+    """One API. ``end`` finds the event with which its streams end, ``enough`` what some servers leave it at."""
 
-    __slots__ = ("_complete", "_render", "name")
+    __slots__ = ("_end", "_enough", "_render", "name")
 
     def __init__(
-        self, name: str, render: Callable[[str, str], bytes], complete: Callable[[bytes], bool] | None
+        self, name: str, render: Callable[[str, str], bytes], end: Search | None, enough: Search | None = None
     ) -> None:
         self.name = name
         self._render = render
-        self._complete = complete
+        self._end = end
+        self._enough = enough
 
     def error_event(self, message: str, code: str) -> bytes:
         """One well-formed SSE event that the client's SDK raises as an error."""
@@ -33,7 +36,11 @@ class Dialect:
 
     def complete(self, tail: bytes) -> bool:
         """True when a stream with these last events has ended properly, or when this API has no way to tell."""
-        return self._complete is None or self._complete(tail)
+        return self._end is None or self.ended(tail) or (self._enough is not None and self._enough(tail) is not None)
+
+    def ended(self, tail: bytes) -> bool:
+        """True when the last event of this API is among these: whatever breaks after it, nothing is missing."""
+        return self._end is not None and self._end(tail) is not None
 
 
 def _openai_error(message: str, code: str) -> bytes:
@@ -51,13 +58,9 @@ def _responses_error(message: str, code: str) -> bytes:
     return b"event: error\ndata: %b\n\n" % orjson.dumps(event)
 
 
-def _chat_complete(tail: bytes) -> bool:
-    return bool(_DONE(tail) or _FINISHED(tail) or _ERROR_EVENT(tail))
-
-
-CHAT = Dialect("chat", _openai_error, _chat_complete)
-MESSAGES = Dialect("messages", _anthropic_error, lambda tail: _MESSAGE_STOP(tail) is not None)
-RESPONSES = Dialect("responses", _responses_error, lambda tail: _RESPONSE_END(tail) is not None)
+CHAT = Dialect("chat", _openai_error, _CHAT_END, _FINISHED)
+MESSAGES = Dialect("messages", _anthropic_error, _MESSAGE_STOP)
+RESPONSES = Dialect("responses", _responses_error, _RESPONSE_END)
 OTHER = Dialect("other", _openai_error, None)
 
 

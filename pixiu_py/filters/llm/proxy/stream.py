@@ -102,21 +102,27 @@ class LlmBody:
 
     async def pipe(self, sink: Sink) -> None:
         """See ``Body.pipe``."""
-        dialect = self._dialect
+        if self._dialect is not None:
+            await self._pipe_events(sink, self._dialect)
+            return
         try:
-            if dialect is None:
-                await self._relay(sink)
-                return
-            events = EventStreamSink(sink)
+            await self._relay(sink)
+        except UpstreamError as error:
+            self._on_broken(error)
+            raise
+
+    async def _pipe_events(self, sink: Sink, dialect: Dialect) -> None:
+        events = EventStreamSink(sink)
+        try:
             await self._relay(events)
             if not dialect.complete(events.last_events):
                 raise StreamTruncated("upstream ended the stream before it was complete")
-            sink.finish(events.take_rest())
         except UpstreamError as error:
-            self._on_broken(error)
-            if dialect is None:
-                raise
-            sink.finish(dialect.error_event(error.detail, error.kind))
+            if not dialect.ended(events.last_events):
+                self._on_broken(error)
+                sink.finish(dialect.error_event(error.detail, error.kind))
+                return
+        sink.finish(events.take_rest())
 
     async def _relay(self, sink: Sink) -> None:
         if not self._deadline:
