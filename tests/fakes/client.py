@@ -52,7 +52,11 @@ class Client:
         if self._receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
         async with asyncio.timeout(PATIENCE):
-            await asyncio.get_running_loop().sock_connect(sock, (self.host, self.port))
+            try:
+                await asyncio.get_running_loop().sock_connect(sock, (self.host, self.port))
+            except OSError:
+                sock.close()
+                raise
             self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=LIMIT)
         return self
 

@@ -24,6 +24,8 @@ class RunningGateway:
         self.gateway = gateway
         self._log = log
         self._stopped = False
+        #: Port of each listener by its name.
+        self.ports = {name: port for name, (_, port) in gateway.addresses.items()}
 
     @classmethod
     async def start(cls, text: str, folder: Path) -> RunningGateway:
@@ -36,11 +38,6 @@ class RunningGateway:
         gateway = Gateway(loaded.config, registry)
         await gateway.start()
         return cls(gateway, log)
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """Port of each listener by its name."""
-        return {name: port for name, (_, port) in self.gateway.addresses.items()}
 
     @property
     def port(self) -> int:

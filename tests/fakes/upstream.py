@@ -195,6 +195,7 @@ class Connection(asyncio.StreamReaderProtocol):
         self.ended = asyncio.Event()
         #: ``idle``, ``reading`` a request body, or ``acting``.
         self.state = "idle"
+        self._closing = False
 
     @property
     def socket(self) -> socket.socket:
@@ -240,21 +241,23 @@ class Connection(asyncio.StreamReaderProtocol):
 
     def close(self) -> None:
         """Close after what has been written."""
+        self._closing = True
         self.transport.close()
 
     def reset(self) -> None:
         """Send what has been written, then a reset instead of a regular end."""
+        self._closing = True
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
     def _peer_gone(self) -> None:
-        if self.state != "idle" and not self.transport.is_closing():
+        if self.state != "idle" and not self._closing:
             self.upstream.client_gone.set()
         if self.state != "reading":  # an unfinished body is to be seen in the request
             self._serving.cancel()
 
     def _served(self, task: asyncio.Task[None]) -> None:
-        self.transport.close()
+        self.close()
         self.ended.set()
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ConnectionError):  # the peer may break off at any time
@@ -278,8 +281,8 @@ class Connection(asyncio.StreamReaderProtocol):
                 await self._read_body(request)
                 if not request.complete:
                     return
-            action = await self.upstream.action_for(request)
             self.state = "acting"
+            action = await self.upstream.action_for(request)
             await action.run(self, request)
             self.state = "idle"
 

@@ -91,7 +91,7 @@ async def test_while_uploading(gateway: StartGateway) -> None:
     async with Upstream(actions.respond(200)) as upstream:
         running = await gateway(http_conf(endpoint(upstream)))
         async with running.client() as client:
-            await client.send(request("POST", "/x", {"Content-Length": "1000"}) + b"half")
+            await client.send(request("POST", "/x", {"Content-Length": "1000000"}) + b"half")
             await upstream.until_requests(1)
             client.abort()
             await gone(upstream)

@@ -54,6 +54,14 @@ async def test_key_goes_into_the_header_that_the_endpoint_wants(gateway: StartGa
         assert upstream.request.header("authorization") is None
 
 
+async def test_client_cannot_fill_the_header_of_the_endpoints_key(gateway: StartGateway) -> None:
+    """Whatever header it is, there is one key in it and it is the endpoint's."""
+    async with Upstream(chat("a")) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream, api_key="k", auth_header="x-custom-key")))
+        await running.chat(headers={"X-Custom-Key": "client-token"})
+        assert upstream.request.values("x-custom-key") == [b"k"]
+
+
 async def test_dropped_credential_is_dropped_in_every_header(gateway: StartGateway) -> None:
     """``client_auth: drop`` means all of them, not Authorization alone."""
     async with Upstream(chat("a")) as upstream:

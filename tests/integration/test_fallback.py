@@ -105,7 +105,8 @@ async def test_cluster_without_endpoints_says_so(gateway: StartGateway) -> None:
 
 async def test_every_try_is_recorded(gateway: StartGateway) -> None:
     """Endpoint, status, error kind and time of each attempt are in the access log."""
-    async with Upstream([error(500), actions.close()]) as bad, Upstream([chat("b")]) as good:
+    closing = [(b"Connection", b"close")]
+    async with Upstream([error(500, closing), actions.close()]) as bad, Upstream([chat("b")]) as good:
         running = await gateway(llm_conf(endpoint(bad, "a", retry=1, fallback=True), endpoint(good, "b")))
         await running.chat()
         attempts = (await running.wait_log())[0]["attempts"]

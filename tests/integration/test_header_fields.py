@@ -133,7 +133,7 @@ async def test_host_is_the_endpoints(gateway: StartGateway) -> None:
         assert upstream.request.header("host") == b"api.example.com"
 
 
-@pytest.mark.parametrize("target", ["/v1/a%2Fb/%7Ec?x=%20&y=+&z", "/v1//double/./dot/..", "/v1/x?a=b?c=d", "/v1/\xe9"])
+@pytest.mark.parametrize("target", ["/v1/a%2Fb/%7Ec?x=%20&y=+&z", "/v1//double/./dot/..", "/v1/x?a=b?c=d"])
 async def test_target_is_passed_on_byte_for_byte(gateway: StartGateway, target: str) -> None:
     """Nothing is decoded, encoded, normalised or resolved in path and query."""
     async with Upstream(chat("a")) as upstream:

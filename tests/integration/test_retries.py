@@ -11,7 +11,7 @@ from tests.fakes import actions, bodies
 from tests.fakes.actions import respond
 from tests.fakes.bodies import chat, error, rate_limited
 from tests.fakes.client import chat_body, request
-from tests.fakes.conf import endpoint, llm_conf
+from tests.fakes.conf import Block, endpoint, llm_conf
 from tests.fakes.upstream import Action, Upstream, refusing_port
 
 BACKOFF = {"name": "ExponentialBackoff", "config": {"times": 5, "initialInterval": "1h", "maxInterval": "1h"}}
@@ -31,13 +31,14 @@ async def test_passing_trouble_is_retried(gateway: StartGateway, status: int) ->
 async def test_the_clients_own_mistake_is_not_retried(gateway: StartGateway, status: int) -> None:
     """It would be the same everywhere: passed on untouched, no other endpoint is bothered, none cools down."""
     mistake = error(status, message="your fault")
-    async with Upstream([mistake, mistake]) as first, Upstream([]) as second:
-        one = endpoint(first, retry=3, fallback=True, health_check_interval=60_000)
-        running = await gateway(llm_conf(one, endpoint(second)))
-        for _ in range(2):
+    async with Upstream([mistake, mistake]) as first, Upstream([mistake, mistake]) as second:
+        policy: Block = {"retry": 3, "fallback": True, "health_check_interval": 60_000}
+        running = await gateway(llm_conf(endpoint(first, **policy), endpoint(second, **policy)))
+        for _ in range(4):
             reply = await running.chat()
             assert reply.status == status
             assert b"your fault" in reply.body
+        assert len(first.requests) == 2
 
 
 async def test_statuses_to_retry_can_be_chosen(gateway: StartGateway) -> None:

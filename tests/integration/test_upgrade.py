@@ -81,13 +81,14 @@ async def close_after(connection: Connection, data: bytes) -> None:
 
 
 async def test_refused_upgrade_is_an_ordinary_response(gateway: StartGateway) -> None:
-    """An endpoint may answer 200 or 403 instead; the connection then goes on as HTTP."""
-    async with Upstream([respond(403), respond(200)]) as upstream:
+    """An endpoint may answer 200 or 403 instead. The client's connection ends with it, and the response says so."""
+    async with Upstream([respond(403, body=b"no")]) as upstream:
         running = await gateway(http_conf(endpoint(upstream)))
         async with running.client() as client:
             await client.send(UPGRADE)
-            assert (await client.read_response()).status == 403
-            assert (await client.request("GET", "/x")).status == 200
+            reply = await client.read_response()
+            assert (reply.status, reply.body, reply.header("connection")) == (403, b"no", b"close")
+            await client.wait_closed_by_peer()
 
 
 async def test_slow_reader_slows_the_tunnel(gateway: StartGateway) -> None:
