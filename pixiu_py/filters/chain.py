@@ -26,7 +26,18 @@ Hook = tuple[int, Callable[..., Any], bool]
 class FilterChain:
     """The filters of one route, ready to be called. Immutable."""
 
-    __slots__ = ("_chunks", "_decode", "_done", "_encode", "_ends", "awaits_done", "filters", "rewriters", "sees_bodies")
+    __slots__ = (
+        "_chunks",
+        "_decode",
+        "_done",
+        "_encode",
+        "_ends",
+        "awaits_done",
+        "encodes",
+        "filters",
+        "rewriters",
+        "sees_bodies",
+    )
 
     def __init__(self, filters: Sequence[HttpFilter]) -> None:
         self.filters = tuple(filters)
@@ -37,6 +48,8 @@ class FilterChain:
         self._done = tuple(reversed(self._hooks("done")))
         #: True when some filter's done is a coroutine.
         self.awaits_done = any(is_async for _, _, is_async in self._done)
+        #: False when no filter has an encode.
+        self.encodes = bool(self._encode)
         #: False when no filter wants to see bodies: they are then sent as they are.
         self.sees_bodies = bool(self._chunks or self._ends)
         #: Positions of the filters that may change the length of a body.
@@ -114,5 +127,18 @@ class FilterChain:
                     await call(exchange)
                 else:
                     call(exchange)
-            except Exception:  # a fault in one filter's book-keeping must not lose another's
-                log.exception("filter failed in done", filter=type(self.filters[position]).__name__)
+            except Exception:  # noqa: BLE001 - a fault in one filter's book-keeping must not lose another's
+                self._log_fault(position)
+
+    def done_now(self, exchange: Exchange) -> None:
+        """The same without waiting, for a chain where ``awaits_done`` is False."""
+        for position, call, _ in self._done:
+            if position >= exchange.entered:
+                continue
+            try:
+                call(exchange)
+            except Exception:  # noqa: BLE001 - as above
+                self._log_fault(position)
+
+    def _log_fault(self, position: int) -> None:
+        log.exception("filter failed in done", filter=type(self.filters[position]).__name__)

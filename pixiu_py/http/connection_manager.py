@@ -89,7 +89,9 @@ class HttpConnectionManager:
         chain = _NO_FILTERS
         try:
             try:
-                chain = await self._route(exchange)
+                table = self._routes
+                model = await _model(exchange.request) if table.needs_model(exchange.request) else ""
+                chain = self._route(exchange, model)
                 response = await chain.decode(exchange)
                 if response is None:
                     raise GatewayError("no filter answered")
@@ -99,7 +101,8 @@ class HttpConnectionManager:
                 log.exception("filter failed in decode", request_id=exchange.request_id)
                 response = self._failed(exchange, GatewayError())
             exchange.response = response
-            await self._encode(chain, exchange)
+            if chain.encodes:
+                await self._encode(chain, exchange)
             if self.draining:
                 writer.keep_alive = False
             await writer.send(exchange.response, chain)
@@ -135,15 +138,13 @@ class HttpConnectionManager:
             exchange.request_id = request_id(headers)
         return exchange
 
-    async def _route(self, exchange: Exchange) -> FilterChain:
+    def _route(self, exchange: Exchange, model: str) -> FilterChain:
         request = exchange.request
         if request.method == "CONNECT":
             raise MethodNotAllowed("this is no forward proxy")
         if self._head_too_large(request):
             raise HeadersTooLarge("the request head is too large")
-        table = self._routes
-        model = await _model(request) if table.needs_model(request) else ""
-        found = table.match(request, model)
+        found = self._routes.match(request, model)
         if found is None:
             raise NoRoute("no route matches the request")
         route, exchange.path_values = found
@@ -192,7 +193,7 @@ class HttpConnectionManager:
             # On its own task, so that a second cancellation cannot stop the filters from hearing the end.
             await asyncio.shield(self._context.tasks.spawn(chain.done(exchange), "done"))
         else:
-            await chain.done(exchange)
+            chain.done_now(exchange)
         if self._context.access_log is not None:
             self._context.access_log.write(exchange)
 

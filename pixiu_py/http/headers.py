@@ -34,10 +34,11 @@ class Headers:
     first change.
     """
 
-    __slots__ = ("_index", "_raw")
+    __slots__ = ("_index", "raw")
 
     def __init__(self, raw: Iterable[Raw] = (), index: Mapping[str, str] | None = None) -> None:
-        self._raw: list[Raw] | tuple[Raw, ...] = raw if isinstance(raw, (list, tuple)) else list(raw)
+        #: The fields as they will be written. Replaced whole by every change, never changed in place.
+        self.raw: list[Raw] | tuple[Raw, ...] = raw if isinstance(raw, (list, tuple)) else list(raw)
         self._index = index
 
     @classmethod
@@ -45,17 +46,12 @@ class Headers:
         """Headers from plain strings."""
         return cls([(encode(name), encode(value)) for name, value in fields.items()])
 
-    @property
-    def raw(self) -> list[Raw] | tuple[Raw, ...]:
-        """The fields as they will be written. Not to be changed."""
-        return self._raw
-
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value of ``name``."""
         if self._index is not None:
             return self._index.get(name, default)
         wanted = encode(name).lower()
-        for key, value in self._raw:
+        for key, value in self.raw:
             if key.lower() == wanted:
                 return decode(value)
         return default
@@ -63,45 +59,45 @@ class Headers:
     def getall(self, name: str) -> list[str]:
         """Every value of ``name``, in order."""
         wanted = encode(name).lower()
-        return [decode(value) for key, value in self._raw if key.lower() == wanted]
+        return [decode(value) for key, value in self.raw if key.lower() == wanted]
 
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
 
     def __len__(self) -> int:
-        return len(self._raw)
+        return len(self.raw)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter([(decode(key), decode(value)) for key, value in self._raw])
+        return iter([(decode(key), decode(value)) for key, value in self.raw])
 
     def add(self, name: str, value: str) -> None:
         """Append a field, keeping those of the same name. Raises ``ValueError`` for a value that would split the head."""
         self._index = None
-        self._raw = [*self._raw, (_checked(name), _checked(value))]
+        self.raw = [*self.raw, (_checked(name), _checked(value))]
 
     def append(self, field: Raw) -> None:
         """Append a field that is known to be well-formed."""
         self._index = None
-        self._raw = [*self._raw, field]
+        self.raw = [*self.raw, field]
 
     def set(self, name: str, value: str) -> None:
         """Replace every field of that name by one. Raises ``ValueError`` as ``add`` does, and then nothing is lost."""
         field = (_checked(name), _checked(value))
         self.remove(name)
-        self._raw = [*self._raw, field]
+        self.raw = [*self.raw, field]
 
     def remove(self, *names: str) -> None:
         """Drop every field of these names."""
         wanted = {encode(name).lower() for name in names}
         self._index = None
-        self._raw = [(key, value) for key, value in self._raw if key.lower() not in wanted]
+        self.raw = [(key, value) for key, value in self.raw if key.lower() not in wanted]
 
     def copy(self) -> Headers:
         """An independent copy."""
-        return Headers(list(self._raw))
+        return Headers(list(self.raw))
 
     def __repr__(self) -> str:
-        names = ", ".join(decode(key) for key, _ in self._raw)
+        names = ", ".join(decode(key) for key, _ in self.raw)
         return f"<Headers {names}>"  # values may be credentials
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pixiu_py.errors import UpstreamReset
 
 if TYPE_CHECKING:
-    from pixiu_py.upstream.connection import UpstreamConnection, UpstreamResponse
+    from pixiu_py.upstream.connection import UpstreamResponse
     from pixiu_py.upstream.pool import ConnectionPool
 
 
@@ -30,16 +30,12 @@ async def attempt(
     """Send a request whose body is at hand and wait for the response head. Raises ``UpstreamError``."""
     connection = pool.take()
     if connection is not None:
+        connection.send(head, body, with_body=with_body)
         try:
-            return await _send(connection, head, body, timeouts, with_body)
+            return await connection.response(timeouts.first_byte, timeouts.idle)
         except UpstreamReset as error:
             if error.bytes_seen:
                 raise
-    return await _send(await pool.connect(), head, body, timeouts, with_body)
-
-
-async def _send(
-    connection: UpstreamConnection, head: bytes, body: bytes, timeouts: Timeouts, with_body: bool
-) -> UpstreamResponse:
+    connection = await pool.connect()
     connection.send(head, body, with_body=with_body)
     return await connection.response(timeouts.first_byte, timeouts.idle)

@@ -83,7 +83,7 @@ class Walk:
         self._status = 0
         self._verdict = Verdict.RETRY
         self._asked: float | None = None
-        self._error: UpstreamError = UpstreamError()
+        self._error: UpstreamError | None = None
         self._failed: FailedResponse | None = None
 
     @property
@@ -105,7 +105,7 @@ class Walk:
         exchange = self._exchange
         exchange.error = self._error
         wait = wait_until_ready(self._candidates, self._proxy.context.clock())
-        return last_answer(self._failed, self._error, wait, len(exchange.attempts))
+        return last_answer(self._failed, self._error or UpstreamError(), wait, len(exchange.attempts))
 
     # --- which endpoint --------------------------------------------------------------------------------------------
 
