@@ -88,14 +88,19 @@ async def test_failures_are_the_endpoints_own(connect, status: int, kind: str, e
             await client.messages.create(**ARGUMENTS)
 
 
+async def collect(client: anthropic.AsyncAnthropic, words: list[str]) -> None:
+    """Append each piece of text, as long as they come."""
+    async with client.messages.stream(**ARGUMENTS) as events:  # type: ignore[arg-type]
+        async for text in events.text_stream:
+            words.append(text)  # noqa: PERF401 - what came before a failure is kept
+
+
 @pytest.mark.parametrize("then", ["end", "close", "reset"])
 async def test_broken_stream_raises(connect, then: str) -> None:  # type: ignore[no-untyped-def]
     """A message that stops half way raises, however the endpoint stopped."""
     async with Upstream([stream(bodies.message_events("w")[:4], then=then)]) as upstream:
         client = await connect(upstream)
-        words = []
+        words: list[str] = []
         with pytest.raises(anthropic.APIError):
-            async with client.messages.stream(**ARGUMENTS) as events:
-                async for text in events.text_stream:
-                    words.append(text)
+            await collect(client, words)
         assert words == ["w0 ", "w1 "]

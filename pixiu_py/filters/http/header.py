@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import field
 
 from pixiu_py.config.types import Model, doc
 from pixiu_py.filters.base import Context, HttpFilter
+from pixiu_py.filters.http.fields import check_fields
 from pixiu_py.http.exchange import Exchange
-from pixiu_py.http.headers import HOP_BY_HOP, Headers, encode
+from pixiu_py.http.headers import Headers
 from pixiu_py.registry import Family, plugin
-
-#: Framing belongs to the connection: changing it here would let a message end where it does not. Host has its own filter.
-_FORBIDDEN = HOP_BY_HOP | {b"content-length", b"host"}
-
-
-def check_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """Raise ``ValueError`` for a field that cannot be sent or is not a filter's to send."""
-    trial = Headers()
-    for name, value in fields:
-        if not name or not name.isascii() or any(char in " \t:" for char in name):
-            raise ValueError(f"{name!r} is not a header name")
-        if encode(name).lower() in _FORBIDDEN:
-            raise ValueError(f"{name} cannot be changed here")
-        trial.add(name, value)
 
 
 class HeaderChanges(Model, frozen=True):

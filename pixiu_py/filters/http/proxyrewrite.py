@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pixiu_py.config.types import Model, doc
 from pixiu_py.filters.base import Context, HttpFilter
-from pixiu_py.filters.http.header import check_fields
+from pixiu_py.filters.http.fields import check_fields
 from pixiu_py.http.exchange import Exchange, Request
 from pixiu_py.registry import Family, plugin
 
