@@ -131,11 +131,13 @@ class UpstreamConnection(BaseProtocol):
         "_deadline",
         "_error",
         "_finished",
+        "_fires_at",
         "_first_byte_timeout",
         "_full",
         "_idle_timeout",
         "_message",
         "_owner",
+        "_parser_paused",
         "_payload",
         "_phase",
         "_sink",
@@ -166,12 +168,15 @@ class UpstreamConnection(BaseProtocol):
         self._bytes_seen = False
         self._finished = True
         self._full = False
+        #: The parser has put something aside, or means to do so with the next piece of a body.
+        self._parser_paused = False
         self._uploading = False
         self._first_byte_timeout = 0.0
         self._idle_timeout = 0.0
         self._deadline = 0.0
         self._phase = ""
         self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = 0.0
 
     def __repr__(self) -> str:
         state = "closed" if self.transport is None else "idle" if self._finished else "busy"
@@ -271,10 +276,12 @@ class UpstreamConnection(BaseProtocol):
         self._pump()
 
     def _pump(self) -> None:
-        """Relay what is here, then what the parser had put aside while nobody took anything."""
+        """Relay what is here, then what the parser had put aside."""
         self._relay()
-        if self._reading_paused and not self._full and not self._finished:
-            self.resume_reading()  # calls data_received, which relays
+        if self._parser_paused and self._sink is not None and not self._full:
+            self._resume_parser()  # calls data_received, which relays
+            if self._full:
+                self._pause_transport_reading()  # resumed with the parser
 
     def _relay(self) -> None:
         """Hand what has come to the sink. Called from ``data_received``: the hot path of every stream."""
@@ -299,22 +306,17 @@ class UpstreamConnection(BaseProtocol):
 
     async def ready(self, timeout: float) -> bool:
         """Wait until there is something to read, for ``timeout`` seconds at most; tell whether there is."""
-        timer = None
         try:
-            while not self.has_body:
-                if self._error is not None:
-                    raise self._error
-                if timer is None:
-                    timer = self._loop.call_later(timeout, self._wake)
-                elif timer.when() <= self._loop.time():
-                    return False
-                await self._wait()
+            async with asyncio.timeout(timeout):
+                while not self.has_body:
+                    if self._error is not None:
+                        raise self._error
+                    await self._wait()
+        except TimeoutError:
+            return False
         except BaseException:
-            self.abort()  # a client that leaves meanwhile takes the call with it
+            self.abort()
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
         return True
 
     async def read(self) -> bytes:
@@ -322,8 +324,8 @@ class UpstreamConnection(BaseProtocol):
         while True:
             chunk = take_buffered(self._payload)
             if chunk:
-                if self._reading_paused:
-                    self.resume_reading()
+                if self._parser_paused:
+                    self._resume_parser()
                 return chunk
             if self._payload.is_eof():
                 self._complete()
@@ -366,10 +368,21 @@ class UpstreamConnection(BaseProtocol):
             self._head_received(message, payload)
         if self._message is not None and self._deadline:
             self._deadline = self._loop.time() + self._idle_timeout  # the timer finds out when it fires
-        if self._sink is not None:
-            self._relay()
-        else:
+        if self._sink is None:
             self._wake()
+            return
+        self._relay()
+        if self._parser_paused:
+            self._pump()  # very many small chunks came in one piece
+
+    def pause_reading(self) -> None:
+        """Called by aiohttp: too many bytes, or too many chunks, have come that nobody has taken."""
+        self._parser_paused = True
+        super().pause_reading()
+
+    def _resume_parser(self) -> None:
+        self._parser_paused = False
+        self.resume_reading()
 
     def _head_received(self, message: RawResponseMessage, payload: StreamReader) -> None:
         if message.code < 200 and message.code != 101:
@@ -389,7 +402,9 @@ class UpstreamConnection(BaseProtocol):
         super().connection_lost(exc)
         self._cancel_timer()
         if not self._finished:
-            if exc is None and self._message is not None and self._error is None:
+            if self._message is not None and self._payload.is_eof():
+                self._wake()  # the response had come whole
+            elif exc is None and self._message is not None and self._error is None:
                 self._end_of_input(parser)
             else:
                 self._fail(UpstreamReset(bytes_seen=self._bytes_seen))
@@ -424,6 +439,8 @@ class UpstreamConnection(BaseProtocol):
     def abort(self) -> None:
         """Close at once, whatever is under way."""
         self._sink = None
+        if not self._finished:
+            self._fail(UpstreamReset("the connection was given up", bytes_seen=self._bytes_seen))
         if self.transport is not None:
             self.transport.abort()
 
@@ -449,14 +466,21 @@ class UpstreamConnection(BaseProtocol):
         self._sink = None
         self.served += 1
         self._deadline = 0.0
-        message = self._message
-        reusable = message is not None and not message.should_close and not self._upgraded and not self._uploading
         if self.transport is not None:
-            if reusable and not self.transport.is_closing():
+            if self._is_reusable() and not self.transport.is_closing():
                 self._owner.release(self)
             else:
                 self.transport.abort()
         self._wake()
+
+    def _is_reusable(self) -> bool:
+        message = self._message
+        if message is None or message.should_close or self._upgraded or self._uploading or self._parser_paused:
+            return False
+        try:
+            return self._parser.feed_eof() is None  # type: ignore[union-attr] # else it has begun to read something more
+        except Exception:  # noqa: BLE001 - something more, and it is no HTTP
+            return False
 
     def _fail(self, error: PixiuError) -> None:
         if self._error is None:
@@ -486,25 +510,26 @@ class UpstreamConnection(BaseProtocol):
             return
         self._phase = phase
         self._deadline = self._loop.time() + seconds
-        timer = self._timer
-        if timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        elif timer.when() > self._deadline:
-            timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        if self._timer is None or self._fires_at > self._deadline:
+            self._start_timer()
 
     def _on_timer(self) -> None:
         self._timer = None
         if not self._deadline:
             return
         if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            self._start_timer()
             return
         if self._finished:
             if self.transport is not None:
                 self.transport.close()
             return
         self.fail(UpstreamTimeout(self._phase))
+
+    def _start_timer(self) -> None:
+        self._cancel_timer()
+        self._fires_at = self._deadline  # a short timer of uvloop's cannot say so itself
+        self._timer = self._loop.call_at(self._deadline, self._on_timer)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from pixiu_py.upstream.connection import UpstreamConnection
+
+T = TypeVar("T")
 
 #: Longest wait for anything; a test that hits it has failed.
 PATIENCE = 5.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def start(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Run something beside the test, which awaits or cancels it."""
+    return asyncio.get_running_loop().create_task(coroutine)
 
 
 class Owner:
