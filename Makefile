@@ -37,7 +37,7 @@ format: $(VENV)/.tested  ## rewrite the sources in the project's style
 	$(BIN)/ruff format $(SOURCES)
 
 docs: $(VENV)/.installed  ## generate the tables of docs/ anew
-	$(BIN)/python -m scripts.docs
+	$(BIN)/python -m pixiu_py.config.tables docs
 
 bench: $(VENV)/.tested  ## speed of the gateway itself; QUICK=1 for a short run
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)

@@ -11,7 +11,7 @@ HINT = """\
 Starting the gateway on {config}. When it is ready, try from another terminal:
 
   curl -N {url}/v1/chat/completions -H 'Content-Type: application/json' \\
-       -d '{{"model": "mock", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+       -d '{{"model": "mock-small", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
 Ctrl-C ends it. Next: read the comments in {config}, look at the other files in conf/,
 or write a filter of your own in plugins/ (docs/plugins.md).
