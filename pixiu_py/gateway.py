@@ -141,7 +141,9 @@ def _check_ports(config: Config) -> None:
                 probe.bind((wanted.address, wanted.port))
             except OSError as error:
                 reason = os.strerror(error.errno) if error.errno else str(error)
-                raise StartError(f"{listener.name}: cannot listen on {wanted.address}:{wanted.port}: {reason}") from error
+                raise StartError(
+                    f"{listener.name}: cannot listen on {wanted.address}:{wanted.port}: {reason}"
+                ) from error
 
 
 def _serve_until_signal(config: Config, registry: Registry, *, reuse_port: bool = False) -> int:

@@ -63,9 +63,7 @@ C = TypeVar("C", bound=type)
 MARK = "__pixiu_plugin__"
 
 
-def plugin(
-    family: Family, kind: str, *, status: str = "stable", aliases: tuple[str, ...] = ()
-) -> Callable[[C], C]:
+def plugin(family: Family, kind: str, *, status: str = "stable", aliases: tuple[str, ...] = ()) -> Callable[[C], C]:
     """Mark a class as the plugin for ``kind`` in ``family``.
 
     ``aliases`` are older spellings that still work, with a warning. ``status`` is ``stable``, ``beta`` or ``experimental``.
