@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pixiu_py.errors import UpstreamReset
+from pixiu_py.errors import UpstreamProtocolError, UpstreamReset
 
 if TYPE_CHECKING:
     from pixiu_py.upstream.connection import UpstreamResponse
@@ -29,13 +29,19 @@ async def attempt(
 ) -> UpstreamResponse:
     """Send a request whose body is at hand and wait for the response head. Raises ``UpstreamError``."""
     connection = pool.take()
-    if connection is not None:
+    while True:
+        if connection is None:
+            connection = await pool.connect()
+        is_reused = connection.served > 0
         connection.send(head, body, with_body=with_body)
         try:
-            return await connection.response(timeouts.first_byte, timeouts.idle)
+            response = await connection.response(timeouts.first_byte, timeouts.idle)
         except UpstreamReset as error:
-            if error.bytes_seen:
+            if error.bytes_seen or not is_reused:
                 raise
-    connection = await pool.connect()
-    connection.send(head, body, with_body=with_body)
-    return await connection.response(timeouts.first_byte, timeouts.idle)
+            connection = None
+            continue
+        if response.status == 101:
+            response.abort()
+            raise UpstreamProtocolError("the endpoint changed the protocol unasked")
+        return response

@@ -46,6 +46,7 @@ class ConnectionPool:
         self._settings = settings
         self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
+        #: Places that are taken without a connection in them: it is being made, or its maker is about to begin.
         self._connecting = 0
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._closed = False
@@ -75,14 +76,14 @@ class ConnectionPool:
             freed = await self._wait_for_one()
             if freed is not None:
                 return freed
-        self._connecting += 1
+        else:
+            self._connecting += 1
         try:
             connection = await self._open()
         except BaseException:
-            self._hand_over(None)
+            self._give_place()
             raise
-        finally:
-            self._connecting -= 1
+        self._connecting -= 1
         self._all.add(connection)
         return connection
 
@@ -112,6 +113,7 @@ class ConnectionPool:
         return True
 
     async def _wait_for_one(self) -> UpstreamConnection | None:
+        """Stand in line. None: there is a place for a connection, which the caller has to make."""
         if len(self._waiting) >= self._settings.max_waiting:
             raise PoolExhausted("too many requests are waiting for a connection to the endpoint")
         waiter: asyncio.Future[UpstreamConnection | None] = self._loop.create_future()
@@ -120,11 +122,13 @@ class ConnectionPool:
             async with asyncio.timeout(self._settings.connect_timeout or None):
                 return await waiter
         except TimeoutError:
+            if waiter.done() and not waiter.cancelled():  # handed over in the same moment
+                return waiter.result()
             raise PoolExhausted("every connection to the endpoint is busy") from None
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():  # handed over in the same moment: pass it on
+            if waiter.done() and not waiter.cancelled():  # the same: pass it on
                 connection = waiter.result()
-                self._hand_over(None) if connection is None else self.release(connection)
+                self._give_place() if connection is None else self.release(connection)
             raise
         finally:
             if waiter in self._waiting:
@@ -145,7 +149,13 @@ class ConnectionPool:
         if connection in self._idle:
             self._idle.remove(connection)
         if known:
-            self._hand_over(None)  # a place is free: the first in line may open its own
+            self._connecting += 1
+            self._give_place()
+
+    def _give_place(self) -> None:
+        """A place has no connection: the first in line may make one. It stays taken meanwhile, or it is free."""
+        if not self._hand_over(None):
+            self._connecting -= 1
 
     def _hand_over(self, connection: UpstreamConnection | None) -> bool:
         while self._waiting:
@@ -162,8 +172,11 @@ class ConnectionPool:
             connection.abort()
 
     async def close(self) -> None:
-        """Close everything."""
+        """Close everything. Who stands in line gets a ``PoolExhausted``."""
         self.close_idle()
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(PoolExhausted("the connections to the endpoint are being closed"))
         for connection in list(self._all):
             connection.abort()
         await asyncio.sleep(0)  # aborted transports report back on the next turn of the loop
