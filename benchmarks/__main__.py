@@ -43,7 +43,8 @@ def main() -> int:
     print(as_text(report))
     _write(options.json, report.to_json())
     _write(options.svg, draw(report))
-    return 1 if any(result.failed for result in report.results) else 0
+    complete = len(report.results) == len(options.scenarios) and not any(result.failed for result in report.results)
+    return 0 if complete else 1
 
 
 def _options() -> argparse.Namespace:
