@@ -1,0 +1,119 @@
+"""What goes on in a request's head: the client's fields untouched, one credential, nothing about the client's connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from pixiu_py.clusters.endpoint import Endpoint
+from pixiu_py.config.types import Secret
+from pixiu_py.upstream.head import Forwarded, endpoint_credentials, request_head, upstream_target
+
+MINE = b"Authorization: Bearer mine\r\n"
+
+
+def make_endpoint(**changes: object) -> Endpoint:
+    endpoint = Endpoint("main", "a", "10.0.0.1", 80)
+    endpoint.host_header = "a.test"
+    for name, value in changes.items():
+        setattr(endpoint, name, value)
+    return endpoint
+
+
+def block(*fields: tuple[bytes, bytes]) -> bytes:
+    return Forwarded(fields).block
+
+
+def test_fields_keep_order_case_repetition_and_bytes() -> None:
+    """They are the client's business."""
+    fields = [(b"X-b", b"1"), (b"x-A", b""), (b"X-B", b"caf\xe9"), (b"User-Agent", b"u")]
+    assert block(*fields) == b"X-b: 1\r\nx-A: \r\nX-B: caf\xe9\r\nUser-Agent: u\r\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"Connection Keep-Alive TE Trailer Transfer-Encoding Upgrade Proxy-Authorization Proxy-Authenticate proxy-connection "
+    b"HOST content-length Expect".split(),
+)
+def test_fields_of_this_hop_stay_here(name: bytes) -> None:
+    """In any case; some of them are written anew."""
+    assert block((name, b"1"), (b"X-End", b"1")) == b"X-End: 1\r\n"
+
+
+@pytest.mark.parametrize("value", [b"X-Hop", b"keep-alive, x-hop", b"close,X-HOP ,upgrade"])
+def test_fields_that_connection_names_stay_here(value: bytes) -> None:
+    """RFC 9110 section 7.6.1; wherever they stand, also a second Connection field."""
+    fields = [
+        (b"X-Hop", b"1"),
+        (b"Connection", b"keep-alive"),
+        (b"Connection", value),
+        (b"x-hop", b"2"),
+        (b"X-E", b"1"),
+    ]
+    assert block(*fields) == b"X-E: 1\r\n"
+
+
+def test_credentials_are_kept_apart() -> None:
+    """Each endpoint decides about them."""
+    forwarded = Forwarded(
+        [(b"authorization", b"Bearer mine"), (b"X-A", b"1"), (b"X-Api-Key", b"k"), (b"api-key", b"z")]
+    )
+    assert forwarded.block == b"X-A: 1\r\n"
+    assert forwarded.credentials == b"authorization: Bearer mine\r\nX-Api-Key: k\r\napi-key: z\r\n"
+
+
+def test_named_credential_is_no_credential() -> None:
+    """A client may keep its own credential to this hop."""
+    forwarded = Forwarded([(b"Connection", b"authorization"), (b"Authorization", b"x")])
+    assert (forwarded.block, forwarded.credentials) == (b"", b"")
+
+
+def test_no_fields_are_no_bytes() -> None:
+    """Not even a line end: it would end the head."""
+    forwarded = Forwarded([])
+    assert (forwarded.block, forwarded.credentials) == (b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sent"),
+    [
+        ({}, MINE),
+        ({"client_auth": "drop"}, b""),
+        ({"api_key": Secret("k")}, b"Authorization: Bearer k\r\n"),
+        ({"api_key": Secret("k"), "auth_header": "x-api-key"}, b"x-api-key: k\r\n"),
+        ({"api_key": Secret(""), "client_auth": "drop"}, b""),
+        ({"api_key": Secret("")}, MINE),
+    ],
+)
+def test_endpoint_gets_its_own_key_or_what_it_may_have(changes: dict[str, object], sent: bytes) -> None:
+    """Its key, else the client's credential unless that is to be dropped; never both."""
+    assert endpoint_credentials(make_endpoint(**changes), MINE) == sent
+
+
+def test_client_cannot_add_to_a_header_that_carries_the_key() -> None:
+    """A provider's own key header, sent by the client, would stand beside the endpoint's key."""
+    endpoint = make_endpoint(api_key=Secret("k"), auth_header="x-own-key")
+    head = request_head("GET", endpoint, "/", b"X-Own-Key: mine\r\nX-A: 1\r\n", b"x-own-key: k\r\n")
+    assert head.lower().count(b"x-own-key") == 1
+    assert b"mine" not in head
+    assert head.endswith(b"\r\nX-A: 1\r\nx-own-key: k\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "target", "sent"),
+    [
+        ("", "/a%2Fb?q=%20#f", b"/a%2Fb?q=%20#f"),
+        ("/v2", "/a?b", b"/v2/a?b"),
+        ("", "/caf\udce9", b"/caf\xe9"),
+        ("", "/é", b"/\xc3\xa9"),
+    ],
+)
+def test_target_is_sent_as_it_was_written(prefix: str, target: str, sent: bytes) -> None:
+    """Behind the endpoint's prefix, byte for byte."""
+    assert upstream_target(make_endpoint(path_prefix=prefix), target) == sent
+
+
+def test_whole_head() -> None:
+    """Request line, Host, the client's fields, the credential, the framing, and one empty line."""
+    head = request_head("POST", make_endpoint(), "/x", b"X-A: 1\r\n", MINE, b"Content-Length: 2\r\n")
+    assert head == b"POST /x HTTP/1.1\r\nHost: a.test\r\nX-A: 1\r\n" + MINE + b"Content-Length: 2\r\n\r\n"
+    assert b"\r\nHost: other\r\n" in request_head("GET", make_endpoint(), "/", b"", b"", host="other")
