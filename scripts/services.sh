@@ -9,6 +9,7 @@ need() {
 }
 
 need curl curl
+need openssl openssl
 
 if [ "${#missing[@]}" -eq 0 ]; then
     exit 0

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest_asyncio
 
 if TYPE_CHECKING:
     from tests.fakes.gateway import RunningGateway
 
-StartGateway = Callable[[str], "Awaitable[RunningGateway]"]
+
+class StartGateway(Protocol):
+    """What the ``gateway`` fixture gives."""
+
+    async def __call__(self, text: str, *plugins: type[Any]) -> RunningGateway:
+        """Start a gateway that knows ``plugins`` besides the built-in ones."""
 
 
 @pytest_asyncio.fixture
@@ -22,8 +27,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
     started: list[RunningGateway] = []
     leaks = Leaks()
 
-    async def start(text: str) -> RunningGateway:
-        running = await RunningGateway.start(text, tmp_path)
+    async def start(text: str, *plugins: type[Any]) -> RunningGateway:
+        running = await RunningGateway.start(text, tmp_path, plugins)
         started.append(running)
         return running
 

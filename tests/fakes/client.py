@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,9 +42,12 @@ class Reply(Message):
 class Client:
     """One connection to the gateway. Every wait ends, or fails, within ``PATIENCE`` seconds."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", receive_buffer: int = 0) -> None:
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", receive_buffer: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.port = port
         self.host = host
+        self._tls = tls
         self._receive_buffer = receive_buffer
 
     async def __aenter__(self) -> Client:
@@ -57,7 +61,8 @@ class Client:
             except OSError:
                 sock.close()
                 raise
-            self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=LIMIT)
+            secure: dict[str, Any] = {"ssl": self._tls, "server_hostname": self.host} if self._tls else {}
+            self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=LIMIT, **secure)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,17 @@ class RunningGateway:
         self.ports = {name: port for name, (_, port) in gateway.addresses.items()}
 
     @classmethod
-    async def start(cls, text: str, folder: Path) -> RunningGateway:
-        """Start a gateway that writes its access log into ``folder``. Raises ``ConfigError``, ``StartError``."""
+    async def start(cls, text: str, folder: Path, plugins: Iterable[type[Any]] = ()) -> RunningGateway:
+        """Start a gateway that writes its access log into ``folder`` and knows ``plugins`` besides the built-in ones.
+
+        Raises ``ConfigError``, ``StartError``.
+        """
         log = folder / f"access-{len(list(folder.iterdir()))}.log"
         document = yaml.safe_load(text)
         document["access_log"] = {"path": str(log), "flush_interval": "1ms", **document.get("access_log", {})}
         registry = build_registry(None)
+        for plugin in plugins:
+            registry.add(plugin)
         loaded = load_text(yaml.safe_dump(document, sort_keys=False), registry)
         gateway = Gateway(loaded.config, registry)
         await gateway.start()

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import inspect
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -56,11 +57,14 @@ Script = Action | Sequence[Action] | Callable[[Request], Action | Awaitable[Acti
 class Upstream:
     """A scripted HTTP/1.1 server on 127.0.0.1 and a port of its own."""
 
-    def __init__(self, script: Script, *, host: str = "127.0.0.1", send_buffer: int = 0) -> None:
+    def __init__(
+        self, script: Script, *, host: str = "127.0.0.1", send_buffer: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._script = script
         self._next = 0
         self._host = host
         self._send_buffer = send_buffer
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
         self.port = 0
@@ -110,7 +114,9 @@ class Upstream:
     async def listen(self) -> None:
         """Accept connections, on the same port as before if there was one."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), self._host, self.port, reuse_address=True)
+        self._server = await loop.create_server(
+            lambda: Connection(self), self._host, self.port, reuse_address=True, ssl=self._tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop_listening(self) -> None:
