@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from pixiu_py import cli
@@ -26,9 +27,10 @@ from pixiu_py.config.types import parse_size
 from pixiu_py.errors import GatewayError, UpstreamTimeout
 from pixiu_py.filters.http.httpproxy import HttpProxyConfig
 from pixiu_py.filters.llm.proxy import LlmProxyConfig, stream, walk
+from pixiu_py.filters.llm.usage import USAGE, Usage
 from pixiu_py.http import exchange, server, writer
 from pixiu_py.observability import metrics
-from pixiu_py.observability.access_log import record
+from pixiu_py.observability.access_log import line
 from pixiu_py.upstream.retry import RetryConfig
 from tests.docs.pages import ROOT, code, section, tables
 from tests.fakes.exchange import make_exchange
@@ -120,13 +122,16 @@ def test_the_example_of_a_problem_is_one(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_every_field_of_the_access_log_is_there() -> None:
-    """And those of an attempt."""
+    """And those of an attempt, and of the token counts."""
     (fields,) = tables(section(PAGE, "Access log"))
     exchange_ = make_exchange()
     exchange_.attempts.append(exchange.Attempt("e", "127.0.0.1:1", "c"))
-    line = record(exchange_, 1.0, 1.0)
-    assert [name for row in fields for name in code(row[0])] == list(line)
-    assert code(fields[-1][1]) == list(line["attempts"][0])
+    exchange_.params[USAGE] = Usage()
+    record = orjson.loads(line(exchange_, 1.0, 1.0))
+    assert [name for row in fields for name in code(row[0])] == list(record)
+    attempts, usage = (code(row[1]) for row in fields[-2:])
+    assert attempts == list(record["attempts"][0])
+    assert usage == list(record["usage"])
 
 
 def test_every_event_worth_an_alert_is_logged() -> None:
