@@ -21,8 +21,11 @@ from pixiu_py.clusters.manager import ClusterManager
 from pixiu_py.errors import StartError
 from pixiu_py.filters.base import Context
 from pixiu_py.listeners.base import Listener
+from pixiu_py.listeners.metrics import MetricsListener
 from pixiu_py.observability.access_log import AccessLog
+from pixiu_py.observability.exposition import expose
 from pixiu_py.observability.log import configure
+from pixiu_py.observability.traffic import Traffic
 from pixiu_py.registry import Family, Registry
 from pixiu_py.tasks import Tasks
 
@@ -73,7 +76,10 @@ class Gateway:
         clusters.build(resources.clusters, context)
         self._resources.push_async_callback(clusters.close)
         await clusters.start()
-        for listener in [await self._listener(config, context) for config in resources.listeners]:
+        listeners = [await self._listener(config, context) for config in resources.listeners]
+        if self.config.metric.enable:
+            listeners.append(self._metrics(context))
+        for listener in listeners:
             self._resources.push_async_callback(listener.close)
             await listener.start(reuse_port=self._reuse_port)
 
@@ -98,6 +104,14 @@ class Gateway:
         await network_filter.start()
         listener: Listener = listener_class.cls(config, network_filter, context)
         self._listeners[name] = listener
+        return listener
+
+    def _metrics(self, context: Context) -> Listener:
+        """Count what passes, and build the port where that can be read."""
+        context.traffic = Traffic(context.metrics)
+        expose(context, self._listeners)
+        listener = MetricsListener(self.config.metric, context)
+        self._listeners[self._unique_name(listener.config)] = listener
         return listener
 
     def _unique_name(self, config: ListenerConfig) -> str:

@@ -291,10 +291,13 @@ class StaticResources(Outer, frozen=True):
 
 
 class Metric(Outer, frozen=True):
-    """Accepted from Pixiu; nothing is served yet."""
+    """Where Prometheus finds the gateway's metrics."""
 
-    enable: Annotated[bool, doc("Accepted and unused so far.")] = False
-    prometheus_port: Annotated[int, Meta(ge=0, le=65535, description="Accepted and unused so far.")] = 2222
+    enable: Annotated[bool, doc("Serve them at /metrics.")] = False
+    prometheus_port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port; 0 lets the system choose. The first of several for workers.")
+    ] = 2222
+    address: Annotated[str, doc("Address to listen on; whoever reaches it can read them.")] = "127.0.0.1"
 
 
 class Config(Outer, frozen=True):
@@ -311,7 +314,7 @@ class Config(Outer, frozen=True):
         default_factory=StaticResources
     )
     node: Annotated[dict[str, Any], doc("Accepted and unused: names this instance for xDS.")] = {}
-    metric: Annotated[Metric, doc("Accepted and unused so far.")] = field(default_factory=Metric)
+    metric: Annotated[Metric, doc("Prometheus metrics.")] = field(default_factory=Metric)
     tracing: Annotated[dict[str, Any], doc("Accepted and unused so far.")] = {}
     access_log: Annotated[AccessLog, doc("One line per exchange.")] = field(default_factory=AccessLog)
     log: Annotated[LogConfig, doc("The gateway's own log.")] = field(default_factory=LogConfig)

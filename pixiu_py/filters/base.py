@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pixiu_py.clusters.manager import ClusterManager
     from pixiu_py.http.exchange import Exchange, Response
     from pixiu_py.observability.access_log import AccessLog
+    from pixiu_py.observability.traffic import Traffic
     from pixiu_py.registry import Registry
     from pixiu_py.tasks import Tasks
 
@@ -41,6 +42,8 @@ class Context:
     #: One line per exchange; None when it is switched off.
     access_log: AccessLog | None = None
     metrics: Metrics = field(default_factory=Metrics)
+    #: Counts every exchange; None when no port shows it.
+    traffic: Traffic | None = None
 
 
 class HttpFilter:

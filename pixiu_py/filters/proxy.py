@@ -63,9 +63,16 @@ class ProxyFilter(HttpFilter):
         self.scheme = config.scheme.strip().lower()
         self.timeouts = Timeouts(config.first_byte_timeout, config.idle_timeout)
         self.pools = Pools(self.scheme, config.pool_settings())
+        self._sizes = context.metrics.reading(
+            "pixiu_py_pool_size",
+            "Connections to an endpoint that are idle or busy, and requests waiting for one.",
+            ("cluster", "endpoint", "state"),
+        )
+        self._sizes.add(self.pools.sizes)
 
     async def close(self) -> None:
         """Close the upstream connections."""
+        self._sizes.drop(self.pools.sizes)
         await self.pools.close()
 
     def cluster(self, exchange: Exchange) -> Cluster:

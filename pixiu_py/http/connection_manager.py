@@ -194,6 +194,8 @@ class HttpConnectionManager:
             await asyncio.shield(self._context.tasks.spawn(chain.done(exchange), "done"))
         else:
             chain.done_now(exchange)
+        if self._context.traffic is not None:
+            self._context.traffic.count(exchange)
         if self._context.access_log is not None:
             self._context.access_log.write(exchange)
 

@@ -234,6 +234,12 @@ class DownstreamServer(web.Server):
         for connection in connections:
             connection.force_close()
 
+    def idle_and_busy(self) -> tuple[int, int]:
+        """How many connections have no request under way, and how many have one."""
+        connections = self.connections
+        idle = sum(isinstance(connection, DownstreamConnection) and connection.idle for connection in connections)
+        return idle, len(connections) - idle
+
     def close_idle(self) -> None:
         """Close the connections that have no request under way."""
         for connection in self.connections:

@@ -44,6 +44,11 @@ class Listener:
         """The address it is bound to, with the real port."""
         raise NotImplementedError
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """Connections without a request under way, and with one."""
+        return 0, 0
+
     async def start(self, *, reuse_port: bool = False) -> None:
         """Bind and accept. Raises ``StartError`` when the address cannot be had."""
         raise NotImplementedError

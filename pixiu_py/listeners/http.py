@@ -37,6 +37,11 @@ class HttpListener(Listener):
         host, port = self._acceptor.sockets[0].getsockname()[:2]
         return host, port
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """See ``Listener.connections``."""
+        return self._server.idle_and_busy() if self._server is not None else (0, 0)
+
     async def start(self, *, reuse_port: bool = False) -> None:
         """See ``Listener.start``."""
         limits = self.config.config

@@ -43,8 +43,9 @@ class AccessLog:
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
-        #: Lines that could not be kept.
+        #: Lines that could not be kept, and how many of them the log has been told of.
         self.dropped = 0
+        self._told = 0
 
     @property
     def path(self) -> str:
@@ -98,9 +99,9 @@ class AccessLog:
         error = future.exception()
         if error is not None:
             log.error("access log cannot be written", error=str(error))
-        if self.dropped:
-            log.warning("access log lines dropped: the writer is too slow", dropped=self.dropped)
-            self.dropped = 0
+        if self.dropped > self._told:
+            log.warning("access log lines dropped: the writer is too slow", dropped=self.dropped - self._told)
+            self._told = self.dropped
         if self._lines:
             self._flush()
 

@@ -1,15 +1,15 @@
-"""Counters and histograms of one gateway, and their text for Prometheus.
+"""Counters, histograms and readings of one gateway, and their text for Prometheus.
 
 Bumping one costs a dictionary look-up and an addition. Each metric keeps at most ``max_series`` combinations of label
 values; what comes above that is counted together, in a series whose labels all read ``overflow``, so that labels taken
-from requests cannot fill the memory.
+from requests cannot fill the memory. A reading keeps nothing: it asks when the text is made.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, TypeVar
 
 #: Content type of ``Metrics.render()``.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -19,6 +19,8 @@ DEFAULT_MAX_SERIES = 1000
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 Labels = tuple[str, ...]
+#: Tells label values and what they have now.
+Reader = Callable[[], Iterable[tuple[Labels, float]]]
 
 
 class Counter:
@@ -93,7 +95,36 @@ class Histogram:
             yield f"{self.name}_count{labels} {_number(count)}"
 
 
-M = TypeVar("M", Counter, Histogram)
+class Reading:
+    """What others know anyway, asked for when the text is made. Several readers of the same series are added up."""
+
+    def __init__(self, name: str, help_: str, labels: Labels, type_: str) -> None:
+        self.name = name
+        self.help = help_
+        self.labels = labels
+        self.type = type_
+        self._readers: list[Reader] = []
+
+    def add(self, reader: Reader) -> None:
+        """Ask ``reader``, too, from now on."""
+        self._readers.append(reader)
+
+    def drop(self, reader: Reader) -> None:
+        """Ask it no more; it need not be known."""
+        if reader in self._readers:
+            self._readers.remove(reader)
+
+    def lines(self) -> Iterator[str]:
+        """The samples, without the head."""
+        series: dict[Labels, float] = {}
+        for reader in self._readers:
+            for values, value in reader():
+                series[values] = series.get(values, 0) + value
+        for values, value in series.items():
+            yield f"{self.name}{_labels(self.labels, values)} {_number(value)}"
+
+
+M = TypeVar("M", Counter, Histogram, Reading)
 
 
 class Metrics:
@@ -101,7 +132,7 @@ class Metrics:
 
     def __init__(self, max_series: int = DEFAULT_MAX_SERIES) -> None:
         self._max_series = max_series
-        self._metrics: dict[str, Counter | Histogram] = {}
+        self._metrics: dict[str, Counter | Histogram | Reading] = {}
 
     def counter(self, name: str, help_: str, labels: Labels = ()) -> Counter:
         """The counter of that name. Raises ``ValueError`` when the name is taken by something else."""
@@ -111,9 +142,15 @@ class Metrics:
         """The histogram of that name. Raises ``ValueError`` when the name is taken by something else."""
         return self._known(Histogram(name, help_, labels, bounds, self._max_series))
 
+    def reading(
+        self, name: str, help_: str, labels: Labels = (), type_: Literal["gauge", "counter"] = "gauge"
+    ) -> Reading:
+        """The reading of that name. Raises ``ValueError`` when the name is taken by something else."""
+        return self._known(Reading(name, help_, labels, type_))
+
     def _known(self, metric: M) -> M:
         known = self._metrics.setdefault(metric.name, metric)
-        if not isinstance(known, type(metric)) or known.labels != metric.labels:
+        if not isinstance(known, type(metric)) or (known.type, known.labels) != (metric.type, metric.labels):
             raise ValueError(f"metric {metric.name} is there already, with another type or other labels")
         return known
 

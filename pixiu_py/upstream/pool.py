@@ -55,6 +55,11 @@ class ConnectionPool:
         return f"<ConnectionPool idle={len(self._idle)} open={len(self._all)} waiting={len(self._waiting)}>"
 
     @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Connections that are idle, connections that are busy, and requests that wait for one."""
+        return len(self._idle), self.busy, len(self._waiting)
+
+    @property
     def busy(self) -> int:
         """Connections in use or being made."""
         return len(self._all) - len(self._idle) + self._connecting
@@ -202,6 +207,14 @@ class Pools:
             pool = ConnectionPool(endpoint.host, port, tls, self._settings, endpoint.server_name)
             self._pools[endpoint] = pool
         return pool
+
+    def sizes(self) -> list[tuple[tuple[str, str, str], int]]:
+        """By cluster, endpoint and state (idle, busy or waiting): for a ``Reading``."""
+        return [
+            ((endpoint.cluster, endpoint.id, state), size)
+            for endpoint, pool in self._pools.items()
+            for state, size in zip(("idle", "busy", "waiting"), pool.sizes, strict=True)
+        ]
 
     def _forget_removed(self) -> None:
         for endpoint in [endpoint for endpoint in self._pools if endpoint.removed]:

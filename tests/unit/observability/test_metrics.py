@@ -97,3 +97,32 @@ def test_the_wrong_number_of_labels_is_found():
     metrics.counter("a", "A.", ("l",)).inc(("1", "2"))
     with pytest.raises(ValueError, match="zip"):
         metrics.render()
+
+
+def test_a_reading_is_asked_when_the_text_is_made_and_not_before():
+    metrics = Metrics()
+    values = []
+    metrics.reading("open", "Open.", ("pool",)).add(lambda: values)
+    values.append((("a",), 2))
+    assert metrics.render().decode() == '# HELP open Open.\n# TYPE open gauge\nopen{pool="a"} 2\n'
+
+
+def test_readers_of_the_same_series_are_added_up_until_they_are_dropped():
+    metrics = Metrics()
+    first, second = lambda: [((), 2)], lambda: [((), 3)]
+    for reader in (first, second):
+        metrics.reading("open", "Open.").add(reader)
+    assert sample_lines(metrics) == ["open 5"]
+    metrics.reading("open", "Open.").drop(first)
+    metrics.reading("open", "Open.").drop(first)
+    assert sample_lines(metrics) == ["open 3"]
+
+
+def test_a_reading_may_be_of_what_only_grows():
+    metrics = Metrics()
+    metrics.reading("lost_total", "Lost.", type_="counter").add(lambda: [((), 1)])
+    assert "# TYPE lost_total counter\n" in metrics.render().decode()
+    with pytest.raises(ValueError, match="another type"):
+        metrics.reading("lost_total", "Lost.")
+    with pytest.raises(ValueError, match="another type"):
+        metrics.counter("lost_total", "Lost.")
