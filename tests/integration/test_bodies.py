@@ -13,7 +13,7 @@ from tests.fakes.actions import JSON, respond
 from tests.fakes.bodies import chat, error
 from tests.fakes.client import request
 from tests.fakes.conf import endpoint, http_conf, llm_conf
-from tests.fakes.upstream import Upstream
+from tests.fakes.upstream import Action, Connection, Upstream
 
 ODD = b'{ "model":"m",  "top_k": 5, "seed": 9007199254740993, "messages": [ {"role":"user","content":"\\u00e9"} ], "x": null}\n'
 
@@ -143,6 +143,26 @@ async def test_slow_endpoint_slows_the_client(gateway: StartGateway) -> None:
             assert await client.send_until_stalled(2**28) < 2**25
             client.abort()
         assert (await running.wait_log())[0]["end"] in ("client_gone", "timeout_first_byte")
+
+
+async def test_upload_is_not_held_back(gateway: StartGateway) -> None:
+    """Of a streamed upload the endpoint has each piece before the client sends the next."""
+    heard = asyncio.Event()
+
+    async def run(connection: Connection, seen: object) -> None:
+        assert await connection.reader.readuntil(b"first") != b""
+        heard.set()
+        await connection.reader.readuntil(b"last\r\n0\r\n\r\n")
+        connection.write(actions.head(200, [(b"Content-Length", b"0")]))
+
+    async with Upstream([Action(run, when="head")]) as upstream:
+        running = await gateway(http_conf(endpoint(upstream)))
+        async with running.client() as client:
+            await client.send(request("POST", "/x", {"Transfer-Encoding": "chunked"}) + b"5\r\nfirst\r\n")
+            async with asyncio.timeout(5):
+                await heard.wait()
+            await client.send(b"4\r\nlast\r\n0\r\n\r\n")
+            assert (await client.read_response()).status == 200
 
 
 async def test_waiting_client_is_told_to_continue(gateway: StartGateway) -> None:

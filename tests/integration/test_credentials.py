@@ -93,6 +93,17 @@ async def test_errors_reveal_neither_key_nor_address(gateway: StartGateway, capf
         assert "client-token" not in printed
 
 
+@pytest.mark.parametrize("status", [401, 500])
+async def test_key_that_an_endpoint_repeats_is_hidden(gateway: StartGateway, status: int) -> None:
+    """Some providers quote the key that they refuse: not before our clients."""
+    async with Upstream([error(status, message="incorrect key: very-secret")]) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream, api_key="very-secret")))
+        reply = await running.chat()
+        assert reply.status == status
+        assert b"incorrect key: ***" in reply.body
+        assert b"very-secret" not in reply.body
+
+
 async def test_key_comes_from_the_environment(gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """``${NAME}`` in the configuration is the variable's value."""
     monkeypatch.setenv("TEST_ENDPOINT_KEY", "from-env")

@@ -87,6 +87,15 @@ async def test_no_answer_at_all_is_a_gateway_error(gateway: StartGateway) -> Non
         assert reply.json()["message"] == "Bad gateway"
 
 
+async def test_statuses_to_fall_back_on_can_be_chosen(gateway: StartGateway) -> None:
+    """``fall_back_on`` replaces the list of those that are the endpoint's own fault: no retry there, but another one."""
+    async with Upstream([error(404)]) as first, Upstream([chat("b"), error(401)]) as second:
+        endpoints = [endpoint(first, retry=2, fallback=True), endpoint(second, fallback=True)]
+        running = await gateway(llm_conf(*endpoints, proxy={"fall_back_on": [404]}))
+        assert (await running.chat()).status == 200
+        assert (await running.chat()).status == 401
+
+
 async def test_rate_limits_everywhere_tell_the_client_when(gateway: StartGateway) -> None:
     """A 429 that nobody could mend reaches the client with its Retry-After."""
     async with Upstream([rate_limited("77")]) as first, Upstream([rate_limited("88")]) as second:

@@ -133,6 +133,20 @@ async def test_host_is_the_endpoints(gateway: StartGateway) -> None:
         assert upstream.request.header("host") == b"api.example.com"
 
 
+async def test_plain_proxy_says_for_whom_it_asks(gateway: StartGateway) -> None:
+    """X-Forwarded-For continues the client's list; with ``forwarded_headers: false`` nothing is added."""
+    mine = {"X-Forwarded-For": "203.0.113.9"}
+    async with Upstream([chat("a"), chat("a")]) as upstream:
+        running = await gateway(http_conf(endpoint(upstream)))
+        await running.request("GET", "/x", mine)
+        assert b", ".join(upstream.request.values("x-forwarded-for")) == b"203.0.113.9, 127.0.0.1"
+        assert upstream.request.header("x-forwarded-proto") == b"http"
+        assert upstream.request.header("x-forwarded-host") == b"gateway.test"
+        running = await gateway(http_conf(endpoint(upstream), proxy={"forwarded_headers": False}))
+        await running.request("GET", "/x", mine)
+        assert upstream.requests[1].values("x-forwarded-for") == [b"203.0.113.9"]
+
+
 @pytest.mark.parametrize("target", ["/v1/a%2Fb/%7Ec?x=%20&y=+&z", "/v1//double/./dot/..", "/v1/x?a=b?c=d"])
 async def test_target_is_passed_on_byte_for_byte(gateway: StartGateway, target: str) -> None:
     """Nothing is decoded, encoded, normalised or resolved in path and query."""
