@@ -35,6 +35,24 @@ class Traffic:
             self._attempts.inc((attempt.cluster, attempt.endpoint_id, outcome(attempt)))
 
 
+class Hosts:
+    """The Host of a request as a label: of the first ``limit`` of them, as clients may send any; the others are ``other``."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+
+    def label(self, exchange: Exchange) -> str:
+        """The host in lower case, with its port if it has one."""
+        host = (exchange.request.headers.get("host") or NONE).lower()
+        if host in self._known:
+            return host
+        if len(self._known) >= self._limit:
+            return OTHER
+        self._known.add(host)
+        return host
+
+
 def route_label(exchange: Exchange) -> str:
     """The path pattern of the route, where the path itself would make a series for every user."""
     return exchange.route.template if exchange.route is not None else NONE

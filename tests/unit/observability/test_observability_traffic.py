@@ -6,7 +6,7 @@ import pytest
 
 from pixiu_py.http.exchange import Attempt
 from pixiu_py.observability.metrics import Metrics
-from pixiu_py.observability.traffic import Traffic, method_label, outcome, status_class
+from pixiu_py.observability.traffic import Hosts, Traffic, method_label, outcome, status_class
 from tests.fakes.exchange import make_exchange
 
 
@@ -39,3 +39,12 @@ def test_an_outcome_is_the_error_if_there_was_one() -> None:
     assert outcome(Attempt("a", "", "c", 502, "truncated")) == "truncated"
     assert outcome(Attempt("a", "", "c", 502)) == "5xx"
     assert outcome(Attempt("a", "", "c")) == "none"
+
+
+def test_only_so_many_hosts_have_a_label() -> None:
+    """Those that came first keep theirs."""
+    hosts = Hosts(2)
+    given = ["a.test", "A.test", "b.test:8080", "c.test", "a.test"]
+    labels = [hosts.label(make_exchange(headers={"Host": host})) for host in given]
+    assert labels == ["a.test", "a.test", "b.test:8080", "other", "a.test"]
+    assert Hosts(1).label(make_exchange()) == "none"
