@@ -96,7 +96,7 @@ class RequestBody:
     when the body is first wanted, so that a request refused by its head alone never sends one.
     """
 
-    __slots__ = ("_content", "_idle_timeout", "_send_continue", "_source", "length", "received")
+    __slots__ = ("_content", "_idle_timeout", "_source", "length", "received", "send_continue")
 
     def __init__(
         self,
@@ -108,7 +108,8 @@ class RequestBody:
         self._source = source
         self._content: bytes | None = None
         self._idle_timeout = idle_timeout
-        self._send_continue = send_continue
+        #: None when the client does not wait to be told to send its body, or has been told.
+        self.send_continue = send_continue
         #: Declared bytes; None for a chunked body.
         self.length = length
         #: Bytes taken from the client so far.
@@ -121,17 +122,17 @@ class RequestBody:
 
     async def read(self, limit: int) -> bytes:
         """The whole body; read once, then remembered. Raises ``BodyTooLarge`` above ``limit`` bytes, ``BodyTimeout``."""
-        if self._content is not None:
-            return self._content
-        if self.length is not None and self.length > limit:
-            raise BodyTooLarge(f"request body of {self.length} bytes is above the limit of {limit}")
-        source = self._source
-        if source.is_eof():  # the common case: the body came together with the head
-            content = take_buffered(source)
-            self.received = len(content)
-        else:
-            content = await self._collect(limit)
-        self._content = content
+        content = self._content
+        if content is None:
+            if self.length is not None and self.length > limit:
+                raise BodyTooLarge(f"request body of {self.length} bytes is above the limit of {limit}")
+            source = self._source
+            if source.is_eof() and not self.received:  # the common case: the body came together with the head
+                content = take_buffered(source)
+                self.received = len(content)
+            else:
+                content = await self._collect(limit)
+            self._content = content
         if self.received > limit:
             raise BodyTooLarge(f"request body is above the limit of {limit} bytes")
         return content
@@ -149,13 +150,18 @@ class RequestBody:
         return b"".join(parts)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """The body as it comes, with back-pressure to the client. Yields the remembered body after ``read()``."""
+        """The body as it comes, with back-pressure to the client. Yields the remembered body after ``read()``.
+
+        Raises ``BodyTooLarge`` after a ``read()`` that raised it, whatever the limit was: what it had taken is gone.
+        """
         if self._content is not None:
             if self._content:
                 yield self._content
             return
-        if self._send_continue is not None:
-            send, self._send_continue = self._send_continue, None
+        if self.received:
+            raise BodyTooLarge("part of the request body has been read and is gone")
+        if self.send_continue is not None:
+            send, self.send_continue = self.send_continue, None
             send()
         while True:
             chunk = await self._next()

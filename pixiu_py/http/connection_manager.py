@@ -103,8 +103,8 @@ class HttpConnectionManager:
             exchange.response = response
             if chain.encodes:
                 await self._encode(chain, exchange)
-            if self.draining:
-                writer.keep_alive = False
+            if self.draining or (exchange.request.body.send_continue is not None and not raw.payload.is_eof()):
+                writer.keep_alive = False  # draining, or nobody can tell whether the client will still send its body
             await writer.send(exchange.response, chain)
             exchange.end_reason = exchange.end_reason or "complete"
         except asyncio.CancelledError as error:
@@ -179,8 +179,13 @@ class HttpConnectionManager:
             log.error("response failed", request_id=exchange.request_id, exc_info=error)
         exchange.end_reason = self._end_reason(exchange, error)
         _abandon(exchange.response)
-        if not writer.finished:
-            writer.abort()
+        if writer.finished:
+            return
+        if not writer.started:
+            exchange.status = 0
+            if not isinstance(error, (ClientGone, asyncio.CancelledError)) and _sent_instead(writer, error):
+                return
+        writer.abort()
 
     def _end_reason(self, exchange: Exchange, error: BaseException) -> str:
         if not isinstance(error, (ClientGone, asyncio.CancelledError)):
@@ -189,15 +194,18 @@ class HttpConnectionManager:
         return "shutdown" if self.draining and still_there else "client_gone"
 
     async def _close(self, exchange: Exchange, chain: FilterChain) -> None:
-        if chain.awaits_done:
-            # On its own task, so that a second cancellation cannot stop the filters from hearing the end.
-            await asyncio.shield(self._context.tasks.spawn(chain.done(exchange), "done"))
-        else:
-            chain.done_now(exchange)
-        if self._context.traffic is not None:
-            self._context.traffic.count(exchange)
-        if self._context.access_log is not None:
-            self._context.access_log.write(exchange)
+        context = self._context
+        try:
+            if chain.awaits_done:
+                # On its own task, so that a second cancellation cannot stop the filters from hearing the end.
+                await asyncio.shield(context.tasks.spawn(chain.done(exchange), "done"))
+            else:
+                chain.done_now(exchange)
+        finally:
+            if context.traffic is not None:
+                context.traffic.count(exchange)
+            if context.access_log is not None:
+                context.access_log.write(exchange)
 
     def _keeps_alive(self, raw: RawRequest) -> bool:
         # A client whose upgrade was declined may have sent the other protocol's bytes already.
@@ -207,6 +215,15 @@ class HttpConnectionManager:
 def _abandon(response: Response | None) -> None:
     if response is not None and not isinstance(response.body, bytes):
         response.body.abort()
+
+
+def _sent_instead(writer: ResponseWriter, error: BaseException) -> bool:
+    """Tell a client that has seen nothing yet what went wrong; False when it has gone."""
+    try:
+        writer.send_instead(error_reply(error) if isinstance(error, GatewayError) else local_reply(500))
+    except ClientGone:
+        return False
+    return True
 
 
 async def _model(request: Request) -> str:

@@ -9,8 +9,10 @@ It stands in for aiohttp's ``StreamResponse``, whose head costs several times as
 from __future__ import annotations
 
 import asyncio
+import struct
 from email.utils import formatdate
 from http import HTTPStatus
+from socket import SO_LINGER, SOL_SOCKET
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,8 @@ log = structlog.get_logger("pixiu_py.http")
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode("ascii") for status in HTTPStatus}
 _BODILESS = frozenset((204, 304))
+#: For SO_LINGER: closing resets the connection (on, for no time).
+_RESET = struct.pack("ii", 1, 0)
 
 
 class FilterFault(GatewayError):
@@ -88,8 +92,8 @@ class ResponseWriter:
             rewriting = chain.rewrites(exchange)
             self._chain = chain if chain.watches(exchange) else None
         if isinstance(body, bytes):
-            if rewriting and body:
-                body = chain.encode_chunk(exchange, body) + chain.encode_end(exchange)
+            if self._chain is not None:
+                body = self._filtered_end(body)
                 self._chain = None
             self._prepare(response, len(body))
             self.finish(body)
@@ -100,6 +104,15 @@ class ResponseWriter:
             self.finish()
         else:
             await body.pipe(self)
+
+    def send_instead(self, response: Response) -> None:
+        """Send this response, of plain bytes, in place of one that failed before its first byte. Raises ``ClientGone``."""
+        body = response.body
+        assert isinstance(body, bytes)  # noqa: S101 - a local reply
+        self._chain = self._left = None
+        self._chunked = self.keep_alive = False
+        self._prepare(response, len(body))
+        self.finish(body)
 
     # --- head ------------------------------------------------------------------------------------------------------
 
@@ -173,8 +186,8 @@ class ResponseWriter:
         """See ``Sink.write``."""
         if self._chain is not None:
             chunk = self._filtered(chunk)
-            if not chunk:
-                return True
+        if not chunk:
+            return True  # an empty chunk would be the last one
         size = len(chunk)
         if self._chunked:
             data = b"%b%x\r\n%b\r\n" % (self._head, size, chunk)
@@ -210,14 +223,22 @@ class ResponseWriter:
 
     async def drain(self) -> None:
         """See ``Sink.drain``. A client that reads nothing for longer than the listener's write_timeout is given up."""
-        try:
-            async with asyncio.timeout(self._drain_timeout or None):
-                await self._protocol._drain_helper()
-        except TimeoutError:
-            self.abort()
-            raise ClientGone("the client stopped reading") from None
-        except ConnectionError:
-            raise ClientGone("the client closed its connection") from None
+        transport = self._protocol.transport
+        while transport is not None:
+            before = transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(self._drain_timeout or None):
+                    await self._protocol._drain_helper()
+                return
+            except TimeoutError:
+                if transport.get_write_buffer_size() < before:  # slow, but it does read
+                    self._protocol._drain_waiter = None  # aiohttp would wait for it again, and it has been cancelled
+                    continue
+                transport.abort()  # a regular close would wait for ever until all is sent
+                raise ClientGone("the client stopped reading") from None
+            except ConnectionError:
+                break
+        raise ClientGone("the client closed its connection")
 
     def abort(self) -> None:
         """End the connection so that the client cannot take what it has for the whole."""
@@ -227,8 +248,11 @@ class ResponseWriter:
             return
         if self._chunked or self._left:
             transport.close()  # the missing end of the framing tells; what was written still goes out
-        else:
-            transport.abort()  # the body would end with the connection: only a reset tells
+            return
+        sock = transport.get_extra_info("socket")
+        if sock is not None and self.started:
+            sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)  # the body would end with the connection: only a reset tells
+        transport.abort()
 
     def _count(self, size: int) -> None:
         if self._left is None:
