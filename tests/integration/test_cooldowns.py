@@ -10,7 +10,7 @@ from tests.fakes.conf import endpoint, llm_conf
 from tests.fakes.upstream import Action, Upstream, refusing_port
 
 LONG = 60_000
-SHORT = 150
+SHORT = 300
 
 
 async def test_failed_endpoint_is_left_alone(gateway: StartGateway) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -125,16 +126,17 @@ def on_port(port: int, text: str) -> str:
     return yaml.safe_dump(document)
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture
+def shared_port() -> Iterator[int]:
+    """A port that only processes which share it, as workers do, can listen on."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
-async def until_listening(running: asyncio.subprocess.Process, workers: int = 1) -> bytes:
-    """Read what the program prints until it says that it listens, once for each worker."""
+async def until_listening(running: asyncio.subprocess.Process, workers: int = 1) -> int:
+    """Read what the program prints until it says that it listens, once for each worker; return the port."""
     printed = b""
     assert running.stdout is not None
     async with asyncio.timeout(20):
@@ -142,7 +144,9 @@ async def until_listening(running: asyncio.subprocess.Process, workers: int = 1)
             line = await running.stdout.readline()
             assert line, printed.decode()
             printed += line
-    return printed
+    found = re.search(rb"127\.0\.0\.1:(\d+)", printed)
+    assert found, printed
+    return int(found[1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -150,10 +154,9 @@ async def test_signal_drains_and_exits_with_zero(tmp_path: Path, number: signal.
     """A stream under way gets its end; then the program is gone, with exit code 0."""
     go = asyncio.Event()
     events = [*bodies.chat_events("a")[:1], go, *bodies.chat_events("a")[1:]]
-    port = free_port()
     async with Upstream([actions.stream(events)]) as upstream:
-        async with process(tmp_path, on_port(port, llm_conf(endpoint(upstream)))) as running:
-            await until_listening(running)
+        async with process(tmp_path, llm_conf(endpoint(upstream))) as running:
+            port = await until_listening(running)
             async with Client(port) as client:
                 await client.send(STREAM)
                 await client.read_until(b"a0")
@@ -166,10 +169,9 @@ async def test_signal_drains_and_exits_with_zero(tmp_path: Path, number: signal.
 
 async def test_second_signal_does_not_wait(tmp_path: Path) -> None:
     """Whoever asks twice means it."""
-    port = free_port()
     async with Upstream([actions.stream(bodies.chat_events("a")[:1], then="hold")]) as upstream:
-        async with process(tmp_path, on_port(port, llm_conf(endpoint(upstream)))) as running:
-            await until_listening(running)
+        async with process(tmp_path, llm_conf(endpoint(upstream))) as running:
+            port = await until_listening(running)
             async with Client(port) as client:
                 await client.send(STREAM)
                 await client.read_until(b"a0")
@@ -207,14 +209,14 @@ async def test_wrong_configuration_is_fatal(tmp_path: Path) -> None:
         assert b"Traceback" not in output
 
 
-async def test_workers_share_a_port_and_end_together(tmp_path: Path) -> None:
+async def test_workers_share_a_port_and_end_together(tmp_path: Path, shared_port: int) -> None:
     """Two processes serve one port; a signal to the parent ends both, with exit code 0."""
-    port = free_port()
     async with Upstream(chat("a")) as upstream:
-        async with process(tmp_path, on_port(port, llm_conf(endpoint(upstream))), "-m", "2") as running:
+        text = on_port(shared_port, llm_conf(endpoint(upstream)))
+        async with process(tmp_path, text, "-m", "2") as running:
             await until_listening(running, workers=2)
             for _ in range(10):
-                async with Client(port) as client:
+                async with Client(shared_port) as client:
                     assert (await client.chat()).status == 200
             running.send_signal(signal.SIGTERM)
             async with asyncio.timeout(15):

@@ -73,13 +73,13 @@ async def test_stream_may_last_as_long_as_it_talks(gateway: StartGateway) -> Non
     ticks = [asyncio.Event() for _ in range(6)]
     events = [piece for tick in ticks for piece in (bodies.chunk_event("x"), tick)] + [bodies.DONE]
     async with Upstream([actions.stream(events)]) as upstream:
-        limits = {"idle_timeout": "200ms", "first_byte_timeout": "200ms"}
+        limits = {"idle_timeout": "500ms", "first_byte_timeout": "500ms"}
         running = await gateway(llm_conf(endpoint(upstream), proxy=limits))
         async with running.client() as client:
             await client.send(STREAM)
             for tick in ticks:
                 await client.read_until(b"\n\n")
-                await asyncio.sleep(0.08)
+                await asyncio.sleep(0.12)
                 tick.set()
             await client.read_until(b"[DONE]")
 
@@ -152,12 +152,12 @@ async def test_upload_that_stops_is_not_waited_for(gateway: StartGateway, make: 
 async def test_slow_upload_that_goes_on_is_served(gateway: StartGateway) -> None:
     """``read_timeout`` is about silence, not about the whole."""
     async with Upstream([chat("a")]) as upstream:
-        running = await gateway(llm_conf(endpoint(upstream), listener={"config": {"read_timeout": "200ms"}}))
+        running = await gateway(llm_conf(endpoint(upstream), listener={"config": {"read_timeout": "400ms"}}))
         async with running.client() as client:
             await client.send(request("POST", "/v1/x", {"Content-Length": "6"}))
             for _ in range(6):
                 await client.send(b"x")
-                await asyncio.sleep(0.06)
+                await asyncio.sleep(0.1)
             assert (await client.read_response()).status == 200
 
 
