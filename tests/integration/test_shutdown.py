@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import random
 import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -127,12 +129,13 @@ def on_port(port: int, text: str) -> str:
 
 
 @pytest.fixture
-def shared_port() -> Iterator[int]:
-    """A port that only processes which share it, as workers do, can listen on."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
+def free_port() -> int:
+    """A free port from below the range out of which the kernel serves those who ask for any port."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
+                return port
 
 
 async def until_listening(running: asyncio.subprocess.Process, workers: int = 1) -> int:
@@ -209,14 +212,14 @@ async def test_wrong_configuration_is_fatal(tmp_path: Path) -> None:
         assert b"Traceback" not in output
 
 
-async def test_workers_share_a_port_and_end_together(tmp_path: Path, shared_port: int) -> None:
+async def test_workers_share_a_port_and_end_together(tmp_path: Path, free_port: int) -> None:
     """Two processes serve one port; a signal to the parent ends both, with exit code 0."""
     async with Upstream(chat("a")) as upstream:
-        text = on_port(shared_port, llm_conf(endpoint(upstream)))
+        text = on_port(free_port, llm_conf(endpoint(upstream)))
         async with process(tmp_path, text, "-m", "2") as running:
             await until_listening(running, workers=2)
             for _ in range(10):
-                async with Client(shared_port) as client:
+                async with Client(free_port) as client:
                     assert (await client.chat()).status == 200
             running.send_signal(signal.SIGTERM)
             async with asyncio.timeout(15):
