@@ -29,10 +29,13 @@ from pixiu_py.filters.http.httpproxy import HttpProxyConfig
 from pixiu_py.filters.llm.proxy import LlmProxyConfig, stream, walk
 from pixiu_py.filters.llm.usage import USAGE, Usage
 from pixiu_py.http import exchange, server, writer
-from pixiu_py.observability import metrics
+from pixiu_py.observability import access_log, metrics
 from pixiu_py.observability.access_log import line
 from pixiu_py.upstream.retry import RetryConfig
+from tests.conftest import StartGateway
 from tests.docs.pages import ROOT, code, section, tables
+from tests.fakes.client import Client
+from tests.fakes.conf import endpoint, llm_conf
 from tests.fakes.exchange import make_exchange
 
 PAGE = "operating.md"
@@ -141,6 +144,20 @@ def test_every_event_worth_an_alert_is_logged() -> None:
     assert [event for row in events for event in code(row[0]) if f'"{event}"' not in sources] == []
 
 
+async def test_every_metric_of_the_gateway_is_there_with_its_labels(gateway: StartGateway) -> None:
+    """After one exchange that failed everywhere, so that there is something to show of an endpoint."""
+    (rows_,) = tables(section(PAGE, "Metrics"))
+    labels = {code(row[0])[0]: code(row[1]) for row in rows_}
+    metric = {"enable": True, "prometheus_port": 0}
+    running = await gateway(llm_conf(endpoint(1, "e", health_check_interval=60000), top={"metric": metric}))
+    assert (await running.chat()).status == 502
+    async with Client(running.ports["metrics"]) as client:
+        page = (await client.request("GET", "/metrics")).body.decode()
+    assert set(labels) == set(re.findall(r"^# HELP (\w+)", page, re.MULTILINE))
+    for name, values in re.findall(r"^(pixiu\w+)(?:{(.*)})?", page, re.MULTILINE):
+        assert re.findall(r"(\w+)=", values) == labels[name], name
+
+
 def errors(cls: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
     """The class and all below it, of this package."""
     yield cls
@@ -207,6 +224,8 @@ def test_a_limit_is_what_it_is_said_to_be(row: list[str]) -> None:
         inside = {"maxConnsPerHost": "max_connections", "maxIdleConnsPerHost": "max_idle"}.get(name)
         shown = str(getattr(LlmProxyConfig().pool_settings(), inside)) if inside else "0: no limit"
     assert default == shown
+    if "×" in key:
+        assert key.endswith(f"× {access_log._BACKLOG}")
 
 
 def test_every_fixed_limit_is_there() -> None:

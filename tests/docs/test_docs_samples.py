@@ -22,6 +22,7 @@ Block = dict[str, Any]
 MOCK = "dgp.filter.llm.mock"
 MANAGER = "dgp.filter.httpconnectionmanager"
 ANSWERING = {MOCK, "dgp.filter.http.httpproxy", "dgp.filter.llm.proxy"}
+TOP_KEYS = {"access_log", "log", "metric"}
 #: Environment of the examples.
 ENVIRON = {"CSRF_SECRET": "s", "OPENAI_API_KEY": "k"}
 
@@ -47,10 +48,11 @@ def whole(text: str) -> str:
     document: Block = yaml.safe_load(text)
     if "static_resources" in document:
         return text
+    top = {key: document.pop(key) for key in TOP_KEYS & set(document)}
     filters = document.pop("http_filters", [{"name": MOCK}])
     if not ANSWERING & {block["name"] for block in filters}:
         filters = [*filters, {"name": MOCK}]
-    return yaml.safe_dump({"static_resources": {"listeners": [listener(*filters)], **document}})
+    return yaml.safe_dump({**top, "static_resources": {"listeners": [listener(*filters)], **document}})
 
 
 EXAMPLES = [(page, text) for page in PAGES for text in blocks(page.read_text("utf-8"), "yaml")]
