@@ -269,7 +269,7 @@ class AccessLog(Outer, frozen=True):
 
     enable: Annotated[bool, doc("Write it at all.")] = True
     path: Annotated[str, doc("File to append to; - is standard output.")] = "-"
-    buffer_size: Annotated[Size, doc("Bytes held before a write.")] = 65536
+    buffer_size: Annotated[Size, doc("Bytes held before a write.")] = 1048576
     flush_interval: Annotated[Duration, doc("Longest time a line is held.")] = 0.2
 
 

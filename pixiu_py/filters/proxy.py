@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from msgspec import Meta
 
 from pixiu_py.config.types import Duration, Model, doc
-from pixiu_py.errors import NoEndpoint
+from pixiu_py.errors import NoEndpoint, UpstreamError
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.upstream.attempt import Timeouts
 from pixiu_py.upstream.pool import Pools, PoolSettings
@@ -96,8 +96,17 @@ class ProxyFilter(HttpFilter):
             endpoint.in_flight -= 1
 
     def done(self, exchange: Exchange) -> None:
-        """The exchange is over: its endpoint is free."""
+        """The exchange is over: its endpoint is free. One whose response broke off while it was sent is told so."""
+        endpoint = exchange.endpoint
+        if endpoint is None:
+            return
         self.leave(exchange)
+        if isinstance(exchange.error, UpstreamError):
+            exchange.attempts[-1].error = exchange.error.kind
+            self.broke(endpoint, exchange.error)
+
+    def broke(self, endpoint: Endpoint, error: UpstreamError) -> None:
+        """A response of ``endpoint`` broke off after its head."""
 
 
 def no_endpoint(exchange: Exchange, detail: str) -> NoEndpoint:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("pixiu_py.access_log")
 
 #: While a write is under way, this many buffers' worth of lines are kept.
-_BACKLOG = 16
+_BACKLOG = 4
 
 
 class AccessLog:

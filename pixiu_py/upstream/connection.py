@@ -234,7 +234,8 @@ class UpstreamConnection(BaseProtocol):
         except BaseException:
             self.abort()
             raise
-        self._set_deadline(idle_timeout, "idle")
+        if not self._payload.is_eof():
+            self._set_deadline(idle_timeout, "idle")
         message = self._message
         length = content_length(message)
         if length is None and self._payload is EMPTY_PAYLOAD:
@@ -434,6 +435,8 @@ class UpstreamConnection(BaseProtocol):
         if self.tail:
             tail, self.tail = self.tail, b""
             receive(tail)
+        if self.transport is None:
+            receive(b"")  # it has ended already
         self._resume_transport_reading()
 
     def abort(self) -> None:

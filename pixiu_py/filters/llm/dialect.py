@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import orjson
 
+from pixiu_py.http.headers import Headers
+
 #: Finds something in the last bytes of a stream.
 Search = Callable[[bytes], re.Match[bytes] | None]
 
@@ -117,3 +119,9 @@ _STATUS_OF_TYPE = {
     "rate_limit_error": 429,
     "overloaded_error": 503,
 }
+
+
+def is_event_stream(headers: Headers) -> bool:
+    """True for an event stream that can be read: a compressed one is passed on unseen."""
+    kind = headers.get("content-type")
+    return kind is not None and kind.startswith("text/event-stream") and "content-encoding" not in headers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import field
 
 from pixiu_py.config.types import Duration, Size, doc
-from pixiu_py.errors import UpstreamTimeout
+from pixiu_py.errors import UpstreamError, UpstreamTimeout
 from pixiu_py.filters.llm.proxy.heartbeat import with_heartbeats
 from pixiu_py.filters.llm.proxy.walk import Walk
 from pixiu_py.filters.proxy import ProxyConfig, ProxyFilter
@@ -16,6 +16,7 @@ from pixiu_py.registry import Family, plugin
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
+    from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.http.exchange import Exchange, Request, Response
 
 
@@ -49,7 +50,8 @@ class LlmProxy(ProxyFilter):
         cluster = self.cluster(exchange)
         request = exchange.request
         body = await request.body.read(self.config.max_body_size) if request.body.exists else b""
-        model = await self._model(request, cluster) if body else ""
+        chooses_by_body = cluster.restricts_models or cluster.needs_body
+        model = await self._model(request, cluster) if body and chooses_by_body else ""
         deadline = exchange.started + self.config.timeout if self.config.timeout else 0.0
         walk = Walk(self, exchange, cluster, body, model, deadline)
         if self.config.heartbeat and body and await _wants_stream(request):
@@ -62,10 +64,12 @@ class LlmProxy(ProxyFilter):
         except TimeoutError:
             raise UpstreamTimeout("total") from None
 
+    def broke(self, endpoint: Endpoint, error: UpstreamError) -> None:
+        """Nothing can be retried any more, but it is a failure like any other."""
+        endpoint.cooldown.failed(self.context.clock(), error.kind)
+
     async def _model(self, request: Request, cluster: Cluster) -> str:
-        """The model that is asked for, when the choice of an endpoint depends on it. The body is parsed for nothing else."""
-        if not cluster.restricts_models and not cluster.needs_body:
-            return ""
+        """The model that is asked for, when the choice of an endpoint depends on it."""
         document = await request.json(self.config.max_body_size)
         model = document.get("model") if isinstance(document, dict) else None
         return model if cluster.restricts_models and isinstance(model, str) else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pixiu_py.errors import GatewayError
+from pixiu_py.filters.llm.dialect import is_event_stream
 from pixiu_py.http.exchange import Response
 from pixiu_py.http.headers import Headers
 
@@ -36,7 +37,7 @@ async def with_heartbeats(walk: Walk, interval: float, tasks: Tasks) -> Response
     if not task.done():
         return Response(200, Headers(_HEADERS), WaitingBody(task, walk.dialect, interval))
     response: Response = task.result()
-    if not isinstance(response.body, bytes) and response.body.length is None:
+    if not isinstance(response.body, bytes) and is_event_stream(response.headers):
         response.body = BeatingBody(response.body, interval)
     return response
 
@@ -127,7 +128,7 @@ class WaitingBody:
         except GatewayError as error:
             sink.finish(self._dialect.error_event(error.detail, error.kind))
             return
-        if not isinstance(response.body, bytes) and response.status < 300 and response.body.length is None:
+        if not isinstance(response.body, bytes) and response.status < 300 and is_event_stream(response.headers):
             await BeatingBody(response.body, self._interval).pipe(sink)
             return
         message = _message(response)

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 from pixiu_py.errors import StreamTruncated, UpstreamError, UpstreamTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pixiu_py.filters.llm.dialect import Dialect
     from pixiu_py.http.body import Sink
+    from pixiu_py.http.exchange import Exchange
     from pixiu_py.upstream.connection import UpstreamResponse
 
 #: An event longer than this is sent on in pieces.
@@ -80,38 +79,28 @@ class EventStreamSink:
 
 
 class LlmBody:
-    """The body of an endpoint's successful answer."""
+    """The body of an answer that has to be watched: an event stream, or one with a total time."""
 
-    __slots__ = ("_deadline", "_dialect", "_on_broken", "_response", "length")
+    __slots__ = ("_deadline", "_dialect", "_exchange", "_response", "length")
 
     def __init__(
-        self,
-        response: UpstreamResponse,
-        dialect: Dialect | None,
-        deadline: float,
-        on_broken: Callable[[UpstreamError], None],
+        self, response: UpstreamResponse, dialect: Dialect | None, deadline: float, exchange: Exchange
     ) -> None:
         self._response = response
         #: The client's API; None when the body is no event stream.
         self._dialect = dialect
-        #: Loop time at which the whole exchange must have ended; 0 for no limit.
+        #: Monotonic time at which the whole exchange must have ended; 0 for no limit.
         self._deadline = deadline
-        self._on_broken = on_broken
+        self._exchange = exchange
         #: An event stream may get one event more than the endpoint sends.
         self.length = response.length if dialect is None else None
 
     async def pipe(self, sink: Sink) -> None:
-        """See ``Body.pipe``."""
-        if self._dialect is not None:
-            await self._pipe_events(sink, self._dialect)
-            return
-        try:
+        """See ``Body.pipe``. An event stream that breaks is finished with an error event; the exchange knows of it."""
+        dialect = self._dialect
+        if dialect is None:
             await self._relay(sink)
-        except UpstreamError as error:
-            self._on_broken(error)
-            raise
-
-    async def _pipe_events(self, sink: Sink, dialect: Dialect) -> None:
+            return
         events = EventStreamSink(sink)
         try:
             await self._relay(events)
@@ -119,7 +108,8 @@ class LlmBody:
                 raise StreamTruncated("upstream ended the stream before it was complete")
         except UpstreamError as error:
             if not dialect.ended(events.last_events):
-                self._on_broken(error)
+                self._exchange.error = error
+                self._exchange.end_reason = error.kind
                 sink.finish(dialect.error_event(error.detail, error.kind))
                 return
         sink.finish(events.take_rest())

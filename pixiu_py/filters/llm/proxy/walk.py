@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pixiu_py.errors import UpstreamError
-from pixiu_py.filters.llm.dialect import Dialect, dialect_of
+from pixiu_py.filters.llm.dialect import Dialect, dialect_of, is_event_stream
 from pixiu_py.filters.llm.proxy import gate
 from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
 from pixiu_py.filters.llm.proxy.stream import LlmBody
@@ -25,8 +25,6 @@ from pixiu_py.upstream.order import first_endpoint, next_endpoint, wait_until_re
 from pixiu_py.upstream.retry import NoRetry, RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.filters.llm.proxy.filter import LlmProxy
@@ -172,7 +170,8 @@ class Walk:
         exchange.attempts.append(record)
         self._status, self._asked, self._verdict = 0, None, Verdict.RETRY
         started = clock()
-        endpoint.cooldown.begin(started)
+        if not endpoint.cooldown.untroubled:
+            endpoint.cooldown.begin(started)
         proxy.take(exchange, endpoint)
         response: Response | None = None
         try:
@@ -220,13 +219,16 @@ class Walk:
             record.error = "status"
             await self._keep_failure(endpoint, upstream)
             return None
-        events = _is_event_stream(upstream.headers)
+        exchange = self._exchange
+        events = is_event_stream(upstream.headers)
         if status < 300 and (events or not upstream.begun) and self._next(endpoint) is not None:
             hold = self._proxy.config.first_event_hold
             refused = await gate.refused(upstream, events, hold, self._proxy.context.clock)
             if refused is not None and not self._accepted(refused, policy, record, upstream):
                 return None
-        body = LlmBody(upstream, self._dialect if events else None, self._deadline, self._broken(endpoint, record))
+        if not events and not self._deadline:
+            return Response(status, upstream.headers, upstream, upstream.reason)
+        body = LlmBody(upstream, self._dialect if events else None, self._deadline, exchange)
         return Response(status, upstream.headers, body, upstream.reason)
 
     def _accepted(
@@ -260,23 +262,6 @@ class Walk:
             headers = upstream.headers
         self._failed = failed_response(upstream.status, upstream.reason, headers, body, endpoint)
 
-    def _broken(self, endpoint: Endpoint, record: Attempt) -> Callable[[UpstreamError], None]:
-        """What to do when the body breaks off while it is being sent: nothing can be retried, but it is a failure."""
-
-        def broken(error: UpstreamError) -> None:
-            record.error = error.kind
-            self._exchange.error = error
-            self._exchange.end_reason = error.kind
-            endpoint.cooldown.failed(self._proxy.context.clock(), error.kind)
-
-        return broken
-
 
 def _status_body(status: int) -> bytes:
     return orjson.dumps({"status": status, "message": message_for(status)})
-
-
-def _is_event_stream(headers: Headers) -> bool:
-    """True for an event stream that can be read: a compressed one is passed on unseen."""
-    kind = headers.get("content-type")
-    return kind is not None and kind.startswith("text/event-stream") and "content-encoding" not in headers
