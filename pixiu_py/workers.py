@@ -53,8 +53,8 @@ class Supervisor:
         if pid:
             self._started[pid] = time.monotonic()
             return
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the supervisor's to pass on
         code = 1
         try:
             code = self._serve()

@@ -212,6 +212,28 @@ async def test_wrong_configuration_is_fatal(tmp_path: Path) -> None:
         assert b"Traceback" not in output
 
 
+async def test_ctrl_c_reaches_workers_once(tmp_path: Path, free_port: int) -> None:
+    """A terminal sends SIGINT to every process: workers drain all the same, rather than count a second signal."""
+    go = asyncio.Event()
+    events = [*bodies.chat_events("a")[:1], go, *bodies.chat_events("a")[1:]]
+    async with Upstream([actions.stream(events)]) as upstream:
+        async with process(tmp_path, on_port(free_port, llm_conf(endpoint(upstream))), "-m", "2") as running:
+            await until_listening(running, workers=2)
+            async with Client(free_port) as client:
+                await client.send(STREAM)
+                await client.read_until(b"a0")
+                os.killpg(running.pid, signal.SIGINT)
+                assert running.stdout is not None
+                async with asyncio.timeout(10):
+                    for _ in range(2):
+                        await running.stdout.readuntil(b"draining")
+                await asyncio.sleep(0.3)  # that nothing is cut has no event
+                go.set()
+                assert b"[DONE]" in await client.read_rest()
+            async with asyncio.timeout(10):
+                assert await running.wait() == 0
+
+
 async def test_workers_share_a_port_and_end_together(tmp_path: Path, free_port: int) -> None:
     """Two processes serve one port; a signal to the parent ends both, with exit code 0."""
     async with Upstream(chat("a")) as upstream:
