@@ -1,0 +1,158 @@
+"""An answer on its way to the client: whole events, an honest end, and an exchange that knows how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from pixiu_py.errors import ClientGone, UpstreamReset
+from pixiu_py.filters.llm.dialect import CHAT, OTHER, Dialect
+from pixiu_py.filters.llm.proxy.stream import MAX_EVENT, EventStreamSink, LlmBody
+from pixiu_py.http.body import Sink
+from pixiu_py.http.exchange import Exchange
+from pixiu_py.upstream.connection import UpstreamResponse
+from tests.fakes.bodies import DONE, chat_events, chunk_event
+from tests.fakes.exchange import ListSink, make_exchange
+
+
+class Scripted:
+    """A response that pipes these pieces, then ends or raises."""
+
+    length: int | None = 10
+
+    def __init__(self, pieces: list[bytes], error: BaseException | None = None, hold: bool = False) -> None:
+        self._pieces = pieces
+        self._error = error
+        self._hold = hold
+        self.aborted = False
+
+    async def pipe(self, sink: Sink) -> None:
+        for piece in self._pieces:
+            sink.write(piece)
+        if self._hold:
+            await asyncio.Event().wait()
+        if self._error is not None:
+            raise self._error
+        sink.finish()
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def body_of(response: Scripted, dialect: Dialect | None = CHAT, deadline: float = 0.0) -> tuple[LlmBody, Exchange]:
+    """The body of an exchange of its own."""
+    exchange = make_exchange()
+    return LlmBody(cast(UpstreamResponse, response), dialect, deadline, exchange), exchange
+
+
+async def send(response: Scripted, dialect: Dialect | None = CHAT, deadline: float = 0.0) -> tuple[ListSink, str]:
+    """What the client got, and how the exchange says that it broke."""
+    sink = ListSink()
+    body, exchange = body_of(response, dialect, deadline)
+    await body.pipe(cast(Any, sink))
+    return sink, exchange.end_reason
+
+
+async def test_whole_stream_passes_untouched() -> None:
+    """Piece for piece."""
+    sink, broken = await send(Scripted(chat_events("a")))
+    assert (sink.chunks, sink.finished, broken) == (chat_events("a"), True, "")
+
+
+async def test_break_adds_one_error_event() -> None:
+    """And the half event before it is dropped."""
+    sink, broken = await send(Scripted([chunk_event("a"), b'data: {"ha'], UpstreamReset()))
+    assert sink.content.startswith(chunk_event("a") + b'data: {"error"')
+    assert (sink.finished, broken) == (True, "reset")
+
+
+async def test_early_end_is_a_break() -> None:
+    """Well for HTTP, but not for the API."""
+    sink, broken = await send(Scripted([chunk_event("a")]))
+    assert b"truncated" in sink.content
+    assert broken == "truncated"
+
+
+async def test_break_after_the_end_is_none() -> None:
+    """``[DONE]`` has come: only the framing is missing, and the client has everything."""
+    sink, broken = await send(Scripted(chat_events("a"), UpstreamReset()))
+    assert (sink.content, sink.finished, broken) == (b"".join(chat_events("a")), True, "")
+
+
+async def test_last_event_without_its_empty_line_is_sent() -> None:
+    """A server that forgets it has finished all the same."""
+    sink, broken = await send(Scripted([chunk_event("a", "stop"), DONE.rstrip(b"\n")]))
+    assert sink.content == chunk_event("a", "stop") + DONE.rstrip(b"\n")
+    assert broken == ""
+
+
+async def test_other_bodies_break_off() -> None:
+    """What is no event stream cannot be given an end: the writer aborts the connection."""
+    with pytest.raises(UpstreamReset):
+        await send(Scripted([b"half"], UpstreamReset()), None)
+
+
+async def test_unknown_api_breaks_like_the_known_ones() -> None:
+    """It has no end of its own, so that every break is one."""
+    sink, broken = await send(Scripted([b"data: x\n\n"], UpstreamReset()), OTHER)
+    assert b'"error"' in sink.content
+    assert broken == "reset"
+
+
+async def test_client_that_leaves_blames_nobody() -> None:
+    """Its error passes through."""
+    with pytest.raises(ClientGone):
+        await send(Scripted([], ClientGone()))
+
+
+async def test_deadline_ends_a_stream() -> None:
+    """With an error event, as any other break."""
+    deadline = asyncio.get_running_loop().time() + 0.02
+    sink, broken = await send(Scripted([chunk_event("a")], hold=True), CHAT, deadline)
+    assert broken == "timeout_total"
+    assert b"timeout_total" in sink.content
+
+
+def test_length_is_kept_only_where_nothing_is_added() -> None:
+    """An event stream may grow by one event."""
+    assert [body_of(Scripted([]), dialect)[0].length for dialect in (None, CHAT)] == [10, None]
+
+
+def test_abort_lets_go_of_the_response() -> None:
+    """What nobody wants is not fetched."""
+    response = Scripted([])
+    body_of(response)[0].abort()
+    assert response.aborted
+
+
+# --- whole events ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+def test_events_are_passed_on_whole(end: bytes) -> None:
+    """However they are cut, with each of the line ends that a stream may have."""
+    text = b"data: one" + end + b"data: two" + end
+    for cut in range(len(text) + 1):
+        sink = ListSink()
+        events = EventStreamSink(cast(Any, sink))
+        events.write(text[:cut])
+        assert sink.content in (b"", b"data: one" + end, text) or not sink.content.strip(b"\r\n")
+        events.write(text[cut:])
+        assert sink.content + events.take_rest() == text
+
+
+def test_event_without_end_is_not_collected_for_ever() -> None:
+    """Above the limit it is sent on in pieces: memory is bounded."""
+    sink = ListSink()
+    events = EventStreamSink(cast(Any, sink))
+    events.write(b"data: " + b"x" * MAX_EVENT)
+    assert len(sink.content) > MAX_EVENT
+
+
+def test_full_sink_is_passed_back() -> None:
+    """Back-pressure reaches the endpoint."""
+    events = EventStreamSink(cast(Any, ListSink(room=1)))
+    assert events.write(b"data: 1\n\n") is False
+    assert events.write(b"data: ha") is True
