@@ -84,6 +84,9 @@ class DownstreamConnection(RequestHandler):
         except asyncio.CancelledError:
             self.force_close()
             raise
+        except Exception:
+            log.exception("handler failed")
+            self.force_close()
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:

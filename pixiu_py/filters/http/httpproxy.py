@@ -90,7 +90,7 @@ class HttpProxy(ProxyFilter):
         request = exchange.request
         pool = self.pools.get(endpoint)
         body = request.body
-        if request.upgrade:
+        if request.upgrade and not body.exists:  # else it is passed on without: an upgrade is an offer (RFC 9110 §7.8)
             connection = await pool.connect()
             framing = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % encode(request.upgrade)
             connection.send(self._head(exchange, endpoint, forwarded, framing))

@@ -738,3 +738,15 @@ async def test_bytes_behind_a_101_belong_to_the_tunnel(peer: Peer) -> None:
     await asyncio.wait_for(ended.wait(), PATIENCE)
     assert (b"".join(pieces), pieces[-1]) == (b"firstsecondthird", b"")
     assert peer.owner.released == []
+
+
+async def test_tunnel_over_a_lost_connection_ends_at_once(peer: Peer) -> None:
+    """What had come is still passed on."""
+    connection = await peer.ask()
+    peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nlast")
+    await response_to(connection)
+    connection.abort()
+    await peer.lost()
+    pieces: list[bytes] = []
+    connection.start_tunnel(pieces.append)
+    assert pieces == [b"last", b""]
