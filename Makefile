@@ -43,7 +43,7 @@ bench: $(VENV)/.tested  ## speed of the gateway itself; QUICK=1 for a short run
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 bench-peers: $(VENV)/.tested  ## the same beside other gateways that are installed
-	$(BIN)/python -m benchmarks.peers $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks --peers $(if $(QUICK),--quick)
 
 clean:  ## remove everything that was made here
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov
