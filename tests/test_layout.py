@@ -15,6 +15,8 @@ UNIT = ROOT / "tests" / "unit"
 FILE_LINES = 400
 FUNCTION_LINES = 60
 NESTING = 4
+#: A test nests its connections, gateways and endpoints, which is no harder to read for being deep.
+TEST_NESTING = 6
 
 #: Source files without a test file of their own → why.
 TESTED_ELSEWHERE = {
@@ -53,13 +55,14 @@ def depth(node: ast.AST) -> int:
 
 @pytest.mark.parametrize("path", EVERYTHING, ids=name)
 def test_files_and_functions_fit_on_few_screens(path: Path) -> None:
-    """A source file has at most 400 lines; a function, of a test too, at most 60 and four levels of nesting."""
+    """A source file has at most 400 lines; a function, of a test too, at most 60 and few levels of nesting."""
     text = path.read_text()
-    assert len(text.splitlines()) <= FILE_LINES or path.is_relative_to(ROOT / "tests")
+    is_test = path.is_relative_to(ROOT / "tests")
+    assert is_test or len(text.splitlines()) <= FILE_LINES
     for function in functions(ast.parse(text)):
         lines = (function.end_lineno or 0) - function.lineno + 1
         assert lines <= FUNCTION_LINES, f"{function.name} has {lines} lines"
-        assert depth(function) <= NESTING, f"{function.name} is nested too deeply"
+        assert depth(function) <= (TEST_NESTING if is_test else NESTING), f"{function.name} is nested too deeply"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
