@@ -29,6 +29,9 @@ log = structlog.get_logger("pixiu_py.access_log")
 
 #: While a write is under way, this many buffers' worth of lines are kept.
 _BACKLOG = 4
+#: Of a model's name no more than this is logged; a path that is longer is rendered anew each time.
+_LONGEST_MODEL = 128
+_LONGEST_REMEMBERED = 256
 
 
 class AccessLog:
@@ -135,7 +138,10 @@ def line(exchange: Exchange, now: float, wall: float) -> bytes:
     cluster = exchange.cluster
     started = exchange.started
     last = attempts[-1] if attempts else None
-    common = _common(
+    # The path and the model are the client's, so that they may be of any length: long ones are not remembered.
+    model = last.model[:_LONGEST_MODEL] if last is not None else ""
+    render = _common if len(request.path) <= _LONGEST_REMEMBERED else _common.__wrapped__
+    common = render(
         exchange.listener,
         request.client_address,
         request.method,
@@ -146,7 +152,7 @@ def line(exchange: Exchange, now: float, wall: float) -> bytes:
         getattr(exchange.error, "kind", "") if exchange.error is not None else "",
         cluster.name if cluster is not None else "",
         last.endpoint_id if last is not None else "",
-        last.model if last is not None else "",
+        model,
     )
     usage = exchange.params.get("usage")
     return (
