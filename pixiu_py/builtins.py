@@ -16,6 +16,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.filters.http.header",
     "pixiu_py.filters.http.host",
     "pixiu_py.filters.http.httpproxy",
+    "pixiu_py.filters.http.jwt.filter",
     "pixiu_py.filters.http.metric",
     "pixiu_py.filters.http.prometheusmetric",
     "pixiu_py.filters.http.proxyrewrite",
