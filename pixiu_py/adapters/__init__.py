@@ -1,1 +1,1 @@
-"""."""
+"""Adapters: service registries that add endpoints while the gateway runs. None is built in so far."""

@@ -124,6 +124,9 @@ class HttpServerConfig(Outer, frozen=True):
     write_timeout: Annotated[Duration, doc("Longest time a client may go without reading; never a total.")] = 20.0
     max_header_bytes: Annotated[Size, doc("Largest request head.")] = 1048576
     max_headers: Annotated[Positive, doc("Most header fields in a request.")] = 128
+    linger_timeout: Annotated[
+        Duration, doc("How long the rest of a request body is still read after the answer, so that the client sees it.")
+    ] = 10.0
     max_connections: Annotated[NotNegative, doc("Most open connections; the next is closed at once. 0: no limit.")] = 0
     backlog: Annotated[Positive, doc("Connections the kernel may hold before they are accepted.")] = 1024
 

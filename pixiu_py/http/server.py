@@ -27,9 +27,6 @@ log = structlog.get_logger("pixiu_py.http")
 
 #: The largest single header field or request line; the sum of all fields is held to max_header_bytes as well.
 MAX_FIELD = 65536
-#: Seconds for which the rest of a request body is read and dropped after the response, so that a client which is still
-#: sending gets to see that response instead of a reset (RFC 9112 §9.6).
-LINGER = 10.0
 
 
 class RawRequest:
@@ -122,11 +119,11 @@ class DownstreamConnection(RequestHandler):
             self._keepalive_handle = self._loop.call_at(closes, self._process_keepalive)
 
     async def _linger(self, payload: StreamReader) -> bool:
-        """Read what the client is still sending; True when it has sent everything."""
+        """Read what the client is still sending, so that it sees the answer and no reset (RFC 9112 §9.6). True at its end."""
         if self.transport is None or self.transport.is_closing():
             return False
         try:
-            async with asyncio.timeout(LINGER):
+            async with asyncio.timeout(self._lingering_time):
                 while not payload.is_eof():
                     await payload.readany()
         except asyncio.CancelledError:

@@ -1,1 +1,1 @@
-"""."""
+"""Ports that accept connections. Called by the gateway; they call a network filter."""

@@ -50,6 +50,7 @@ class HttpListener(Listener):
             self.network_filter.handle,
             max_connections=limits.max_connections,
             keepalive_timeout=limits.idle_timeout,
+            lingering_time=limits.linger_timeout,
             max_line_size=field_limit,
             max_field_size=field_limit,
             max_headers=limits.max_headers,

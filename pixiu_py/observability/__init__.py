@@ -1,1 +1,1 @@
-"""."""
+"""What the gateway tells about itself: log, access log, metrics."""

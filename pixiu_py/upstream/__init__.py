@@ -1,1 +1,1 @@
-"""."""
+"""One attempt at one endpoint: its head, its connection, its response. Called by the proxy filters."""

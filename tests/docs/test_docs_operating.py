@@ -26,7 +26,7 @@ from pixiu_py.config.tables import rows
 from pixiu_py.config.types import parse_size
 from pixiu_py.errors import GatewayError, UpstreamTimeout
 from pixiu_py.filters.http.httpproxy import HttpProxyConfig
-from pixiu_py.filters.llm.proxy import LlmProxyConfig, stream, walk
+from pixiu_py.filters.llm.proxy import LlmProxyConfig
 from pixiu_py.filters.llm.usage import USAGE, Usage
 from pixiu_py.http import exchange, server, writer
 from pixiu_py.observability import access_log, metrics
@@ -191,11 +191,7 @@ OWNERS = {
 #: Limits without a key: how the row begins → the number in the source.
 FIXED = {
     "one header field": server.MAX_FIELD,
-    "rest of a body": server.LINGER,
     "request body, parsed": exchange.MAX_BUFFERED_BODY,
-    "part of an event": stream.MAX_EVENT,
-    "failed answer": walk.FAILED_BODY_LIMIT,
-    "`Retry-After` believed": walk.LONGEST_REST,
     "probes of a cluster": health.CONCURRENCY,
     "label combinations": metrics.DEFAULT_MAX_SERIES,
     "configuration file": load.MAX_FILE,

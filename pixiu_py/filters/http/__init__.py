@@ -1,1 +1,1 @@
-"""."""
+"""Filters for any HTTP traffic."""

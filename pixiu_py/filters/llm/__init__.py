@@ -1,1 +1,1 @@
-"""."""
+"""Filters that know what a language model is asked and answers."""

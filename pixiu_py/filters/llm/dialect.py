@@ -124,4 +124,4 @@ _STATUS_OF_TYPE = {
 def is_event_stream(headers: Headers) -> bool:
     """True for an event stream that can be read: a compressed one is passed on unseen."""
     kind = headers.get("content-type")
-    return kind is not None and kind.startswith("text/event-stream") and "content-encoding" not in headers
+    return kind is not None and kind.lower().startswith("text/event-stream") and "content-encoding" not in headers

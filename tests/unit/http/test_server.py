@@ -11,7 +11,6 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from pixiu_py.http import server as server_module
 from pixiu_py.http.server import DownstreamConnection, DownstreamServer, RawRequest
 from tests.fakes.client import PATIENCE, Client, request
 
@@ -188,10 +187,9 @@ async def test_unread_body_is_read_and_dropped() -> None:
 
 
 @pytest.mark.parametrize("rest", [b"", b"not a chunk\r\n"])
-async def test_body_that_does_not_end_ends_the_connection(monkeypatch: pytest.MonkeyPatch, rest: bytes) -> None:
+async def test_body_that_does_not_end_ends_the_connection(rest: bytes) -> None:
     """Too slow, or malformed: where the next request would begin is unknown."""
-    monkeypatch.setattr(server_module, "LINGER", 0.02)
-    async with serving() as running, Client(running.port) as client:
+    async with serving(lingering_time=0.02) as running, Client(running.port) as client:
         await client.send(request("POST", "/", {"Transfer-Encoding": "chunked"}) + rest)
         assert (await client.read_response()).status in (200, 400)
         await client.read_rest()

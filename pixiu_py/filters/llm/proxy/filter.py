@@ -30,6 +30,12 @@ class LlmProxyConfig(ProxyConfig, frozen=True):
     first_event_hold: Annotated[
         Duration, doc("While a fallback is possible, how long a response may be held until its first event is seen.")
     ] = 10.0
+    event_limit: Annotated[
+        Size, doc("Longest event of a stream that is kept whole; a longer one is sent on in pieces.")
+    ] = 64 * 1024
+    failed_body_limit: Annotated[Size, doc("Of a failed answer no more than this is kept for the client.")] = 2**20
+    failed_body_timeout: Annotated[Duration, doc("How long a failed answer's body may take to arrive.")] = 5.0
+    longest_rest: Annotated[Duration, doc("The longest rest that an endpoint's Retry-After is believed for.")] = 3600.0
     heartbeat: Annotated[
         Duration, doc("Send an SSE comment to a streaming client after this much silence; 0: never.")
     ] = 0.0

@@ -6,7 +6,7 @@ bounded time, until it is known not to be an error. With no other endpoint left 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pixiu_py.errors import StreamTruncated
 from pixiu_py.filters.llm.dialect import early_error
@@ -17,30 +17,34 @@ if TYPE_CHECKING:
 
     from pixiu_py.upstream.connection import UpstreamResponse
 
-#: Bytes of a stream that are held at most.
-HOLD_LIMIT = 64 * 1024
+
+class Limits(NamedTuple):
+    """How much of a stream may be held: for how many seconds, and how many bytes."""
+
+    seconds: float
+    size: int
 
 
 async def refused(
-    response: UpstreamResponse, event_stream: bool, hold: float, clock: Callable[[], float]
+    response: UpstreamResponse, event_stream: bool, limits: Limits, clock: Callable[[], float]
 ) -> tuple[int, str, bytes] | None:
     """(status, message, bytes held) of a response that begins with an error; None when it may be sent on.
 
-    Raises ``UpstreamError`` when it breaks, or ends, before its first event. ``hold`` is in seconds.
+    Raises ``UpstreamError`` when it breaks, or ends, before its first event.
     """
-    if not await response.ready(hold):
+    if not await response.ready(limits.seconds):
         return None
     if not event_stream:
         return None  # it has begun, and one part of a document tells nothing about the rest
-    return await _first_event(response, clock() + hold, clock)
+    return await _first_event(response, clock() + limits.seconds, limits.size, clock)
 
 
 async def _first_event(
-    response: UpstreamResponse, deadline: float, clock: Callable[[], float]
+    response: UpstreamResponse, deadline: float, size: int, clock: Callable[[], float]
 ) -> tuple[int, str, bytes] | None:
-    parser = SseParser(HOLD_LIMIT)
+    parser = SseParser(size)
     held = b""
-    while len(held) < HOLD_LIMIT:
+    while len(held) < size:
         chunk = await response.read()
         if not chunk:
             if not held:

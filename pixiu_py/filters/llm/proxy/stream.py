@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pixiu_py.http.exchange import Exchange
     from pixiu_py.upstream.connection import UpstreamResponse
 
-#: An event longer than this is sent on in pieces.
-MAX_EVENT = 64 * 1024
 #: How many of the last pieces are looked at to tell whether a stream was complete.
 _TAIL = 8
 
@@ -27,10 +25,12 @@ _TAIL = 8
 class EventStreamSink:
     """Passes whole events on to the client's sink, and remembers the last ones."""
 
-    __slots__ = ("_rest", "_sink", "_tail")
+    __slots__ = ("_limit", "_rest", "_sink", "_tail")
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, limit: int) -> None:
         self._sink = sink
+        #: An event longer than this is sent on in pieces.
+        self._limit = limit
         self._rest = b""
         self._tail: deque[bytes] = deque(maxlen=_TAIL)
 
@@ -50,7 +50,7 @@ class EventStreamSink:
         end = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\r\n\r\n") + 4, chunk.rfind(b"\r\r") + 2)
         if end < 4:  # none of them: rfind gave -1
             end = 0
-        if len(chunk) - end > MAX_EVENT:
+        if len(chunk) - end > self._limit:
             return chunk
         self._rest = chunk[end:]
         return chunk[:end]
@@ -81,10 +81,10 @@ class EventStreamSink:
 class LlmBody:
     """The body of an answer that has to be watched: an event stream, or one with a total time."""
 
-    __slots__ = ("_deadline", "_dialect", "_exchange", "_response", "length")
+    __slots__ = ("_deadline", "_dialect", "_event_limit", "_exchange", "_response", "length")
 
     def __init__(
-        self, response: UpstreamResponse, dialect: Dialect | None, deadline: float, exchange: Exchange
+        self, response: UpstreamResponse, dialect: Dialect | None, deadline: float, exchange: Exchange, event_limit: int
     ) -> None:
         self._response = response
         #: The client's API; None when the body is no event stream.
@@ -92,6 +92,7 @@ class LlmBody:
         #: Monotonic time at which the whole exchange must have ended; 0 for no limit.
         self._deadline = deadline
         self._exchange = exchange
+        self._event_limit = event_limit
         #: An event stream may get one event more than the endpoint sends.
         self.length = response.length if dialect is None else None
 
@@ -101,7 +102,7 @@ class LlmBody:
         if dialect is None:
             await self._relay(sink)
             return
-        events = EventStreamSink(sink)
+        events = EventStreamSink(sink, self._event_limit)
         try:
             await self._relay(events)
             if not dialect.complete(events.last_events):

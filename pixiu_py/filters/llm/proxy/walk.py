@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 
 #: Key in ``exchange.params`` under which a filter may name the endpoint to begin with.
 PREFERRED_ENDPOINT = "llm_preferred_endpoint_id"
-#: Of a failed answer no more than this is kept for the client.
-FAILED_BODY_LIMIT = 1 << 20
-#: Seconds that a failed answer may take to arrive.
-FAILED_BODY_TIMEOUT = 5.0
-#: The longest rest, in seconds, that an endpoint's Retry-After is taken at its word for.
-LONGEST_REST = 3600.0
 
 _ONE_TRY = NoRetry(None)
 
@@ -158,7 +152,7 @@ class Walk:
         if asked is None and verdict is Blame.REST:
             asked = policy.delay(number, self._proxy.context.random)
         if asked:
-            endpoint.cooldown.rest(now, min(asked, LONGEST_REST))
+            endpoint.cooldown.rest(now, min(asked, self._proxy.config.longest_rest))
 
     # --- one attempt -----------------------------------------------------------------------------------------------
 
@@ -222,13 +216,15 @@ class Walk:
         exchange = self._exchange
         events = is_event_stream(upstream.headers)
         if status < 300 and (events or not upstream.begun) and self._next(endpoint) is not None:
-            hold = self._proxy.config.first_event_hold
-            refused = await gate.refused(upstream, events, hold, self._proxy.context.clock)
+            config = self._proxy.config
+            limits = gate.Limits(config.first_event_hold, config.event_limit)
+            refused = await gate.refused(upstream, events, limits, self._proxy.context.clock)
             if refused is not None and not self._accepted(refused, policy, record, upstream):
                 return None
         if not events and not self._deadline:
             return Response(status, upstream.headers, upstream, upstream.reason)
-        body = LlmBody(upstream, self._dialect if events else None, self._deadline, exchange)
+        dialect = self._dialect if events else None
+        body = LlmBody(upstream, dialect, self._deadline, exchange, self._proxy.config.event_limit)
         return Response(status, upstream.headers, body, upstream.reason)
 
     def _accepted(
@@ -251,9 +247,10 @@ class Walk:
     async def _keep_failure(self, endpoint: Endpoint, upstream: UpstreamResponse) -> None:
         self._asked = retry_after(upstream.headers.get("retry-after"), time.time())
         self._error = UpstreamError("the endpoint answered with an error")
+        config = self._proxy.config
         try:
-            async with asyncio.timeout(FAILED_BODY_TIMEOUT):
-                body = await upstream.read_all(FAILED_BODY_LIMIT)
+            async with asyncio.timeout(config.failed_body_timeout):
+                body = await upstream.read_all(config.failed_body_limit)
         except (TimeoutError, UpstreamError):
             body = None
         if body is None:  # the status is still worth telling

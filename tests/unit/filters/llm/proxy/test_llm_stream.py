@@ -9,12 +9,15 @@ import pytest
 
 from pixiu_py.errors import ClientGone, UpstreamReset
 from pixiu_py.filters.llm.dialect import CHAT, OTHER, Dialect
-from pixiu_py.filters.llm.proxy.stream import MAX_EVENT, EventStreamSink, LlmBody
+from pixiu_py.filters.llm.proxy.stream import EventStreamSink, LlmBody
 from pixiu_py.http.body import Sink
 from pixiu_py.http.exchange import Exchange
 from pixiu_py.upstream.connection import UpstreamResponse
 from tests.fakes.bodies import DONE, chat_events, chunk_event
 from tests.fakes.exchange import ListSink, make_exchange
+
+#: Largest event that is kept whole.
+LIMIT = 64 * 1024
 
 
 class Scripted:
@@ -44,7 +47,7 @@ class Scripted:
 def body_of(response: Scripted, dialect: Dialect | None = CHAT, deadline: float = 0.0) -> tuple[LlmBody, Exchange]:
     """The body of an exchange of its own."""
     exchange = make_exchange()
-    return LlmBody(cast(UpstreamResponse, response), dialect, deadline, exchange), exchange
+    return LlmBody(cast(UpstreamResponse, response), dialect, deadline, exchange, LIMIT), exchange
 
 
 async def send(response: Scripted, dialect: Dialect | None = CHAT, deadline: float = 0.0) -> tuple[ListSink, str]:
@@ -136,7 +139,7 @@ def test_events_are_passed_on_whole(end: bytes) -> None:
     text = b"data: one" + end + b"data: two" + end
     for cut in range(len(text) + 1):
         sink = ListSink()
-        events = EventStreamSink(cast(Any, sink))
+        events = EventStreamSink(cast(Any, sink), LIMIT)
         events.write(text[:cut])
         assert sink.content in (b"", b"data: one" + end, text) or not sink.content.strip(b"\r\n")
         events.write(text[cut:])
@@ -146,13 +149,13 @@ def test_events_are_passed_on_whole(end: bytes) -> None:
 def test_event_without_end_is_not_collected_for_ever() -> None:
     """Above the limit it is sent on in pieces: memory is bounded."""
     sink = ListSink()
-    events = EventStreamSink(cast(Any, sink))
-    events.write(b"data: " + b"x" * MAX_EVENT)
-    assert len(sink.content) > MAX_EVENT
+    events = EventStreamSink(cast(Any, sink), LIMIT)
+    events.write(b"data: " + b"x" * LIMIT)
+    assert len(sink.content) > LIMIT
 
 
 def test_full_sink_is_passed_back() -> None:
     """Back-pressure reaches the endpoint."""
-    events = EventStreamSink(cast(Any, ListSink(room=1)))
+    events = EventStreamSink(cast(Any, ListSink(room=1)), LIMIT)
     assert events.write(b"data: 1\n\n") is False
     assert events.write(b"data: ha") is True
