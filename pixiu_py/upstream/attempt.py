@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pixiu_py.errors import UpstreamProtocolError, UpstreamReset
 
 if TYPE_CHECKING:
-    from pixiu_py.upstream.connection import UpstreamResponse
     from pixiu_py.upstream.pool import ConnectionPool
+    from pixiu_py.upstream.response import UpstreamResponse
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from pixiu_py.errors import PixiuError, UpstreamError, UpstreamProtocolError, UpstreamReset, UpstreamTimeout
 from pixiu_py.http.body import take_buffered
-from pixiu_py.http.headers import Headers
+from pixiu_py.upstream.deadline import Deadline
+from pixiu_py.upstream.response import UpstreamResponse, content_length
 
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
@@ -42,87 +43,6 @@ class Owner(Protocol):
         """The connection has closed."""
 
 
-class UpstreamResponse:
-    """The head of an endpoint's response, and its body as a ``Body``."""
-
-    __slots__ = ("_connection", "_prefix", "headers", "length", "reason", "status")
-
-    def __init__(self, connection: UpstreamConnection, message: RawResponseMessage, length: int | None) -> None:
-        self._connection: UpstreamConnection | None = connection
-        self._prefix = b""
-        self.status: int = message.code
-        self.reason: str = message.reason
-        self.headers = Headers(message.raw_headers, message.headers)
-        #: Declared bytes of the body, or None.
-        self.length = length
-
-    @property
-    def connection(self) -> UpstreamConnection:
-        """The connection it is arriving on. Only valid until the body has ended."""
-        if self._connection is None:
-            raise UpstreamReset("the response has ended", bytes_seen=True)
-        return self._connection
-
-    async def pipe(self, sink: Sink) -> None:
-        """See ``Body.pipe``."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            raise UpstreamReset("the response was let go of", bytes_seen=True)
-        try:
-            if self._prefix and not sink.write(self._prefix):
-                await sink.drain()
-        except BaseException:
-            connection.abort()
-            raise
-        await connection.pipe(sink)
-
-    async def read(self) -> bytes:
-        """The next piece of the body, as it comes; empty at the end."""
-        if self._prefix:
-            prefix, self._prefix = self._prefix, b""
-            return prefix
-        if self._connection is None:
-            return b""
-        chunk = await self._connection.read()
-        if not chunk:
-            self._connection = None
-        return chunk
-
-    @property
-    def begun(self) -> bool:
-        """True when the body has begun, or ended."""
-        return self._connection is None or bool(self._prefix) or self._connection.has_body
-
-    async def ready(self, timeout: float) -> bool:
-        """True as soon as the body has begun or ended, False after ``timeout`` seconds of silence.
-
-        Raises ``UpstreamError`` when it broke before it began.
-        """
-        return self.begun or self._connection is None or await self._connection.ready(timeout)
-
-    def unread(self, data: bytes) -> None:
-        """Put back bytes that were only looked at; they come first again."""
-        self._prefix = data + self._prefix
-
-    async def read_all(self, limit: int) -> bytes | None:
-        """The whole body, or None when it is above ``limit`` bytes; the rest is then let go of."""
-        parts: list[bytes] = []
-        size = 0
-        while chunk := await self.read():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                self.abort()
-                return None
-        return b"".join(parts)
-
-    def abort(self) -> None:
-        """See ``Body.abort``."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abandon()
-
-
 class UpstreamConnection(BaseProtocol):
     """A client connection to one endpoint."""
 
@@ -131,7 +51,6 @@ class UpstreamConnection(BaseProtocol):
         "_deadline",
         "_error",
         "_finished",
-        "_fires_at",
         "_first_byte_timeout",
         "_full",
         "_idle_timeout",
@@ -139,9 +58,7 @@ class UpstreamConnection(BaseProtocol):
         "_owner",
         "_parser_paused",
         "_payload",
-        "_phase",
         "_sink",
-        "_timer",
         "_tunnel",
         "_uploading",
         "_waiter",
@@ -173,10 +90,7 @@ class UpstreamConnection(BaseProtocol):
         self._uploading = False
         self._first_byte_timeout = 0.0
         self._idle_timeout = 0.0
-        self._deadline = 0.0
-        self._phase = ""
-        self._timer: asyncio.TimerHandle | None = None
-        self._fires_at = 0.0
+        self._deadline = Deadline(loop, self._deadline_passed)
 
     def __repr__(self) -> str:
         state = "closed" if self.transport is None else "idle" if self._finished else "busy"
@@ -209,8 +123,8 @@ class UpstreamConnection(BaseProtocol):
         if self.transport is None or self._error is not None:
             raise self._error or UpstreamReset("upstream closed while the request was being sent")
         self.transport.write(chunk)
-        if self._message is None and self._deadline:
-            self._deadline = self._loop.time() + self._first_byte_timeout  # counted from the last piece
+        if self._message is None:
+            self._deadline.extend(self._first_byte_timeout)  # counted from the last piece
         if self._paused:
             try:
                 await self._drain_helper()
@@ -224,7 +138,7 @@ class UpstreamConnection(BaseProtocol):
     async def response(self, first_byte_timeout: float, idle_timeout: float) -> UpstreamResponse:
         """Wait for the response head. Times are in seconds, 0 for no limit. Raises ``UpstreamError``."""
         self._idle_timeout = idle_timeout
-        self._set_deadline(first_byte_timeout, "first_byte")
+        self._deadline.set(first_byte_timeout, "first_byte")
         self._first_byte_timeout = first_byte_timeout
         try:
             while self._message is None:
@@ -235,7 +149,7 @@ class UpstreamConnection(BaseProtocol):
             self.abort()
             raise
         if not self._payload.is_eof():
-            self._set_deadline(idle_timeout, "idle")
+            self._deadline.set(idle_timeout, "idle")
         message = self._message
         length = content_length(message)
         if length is None and self._payload is EMPTY_PAYLOAD:
@@ -272,7 +186,7 @@ class UpstreamConnection(BaseProtocol):
             return
         await sink.drain()
         self._full = False
-        self._set_deadline(self._idle_timeout, "idle")
+        self._deadline.set(self._idle_timeout, "idle")
         self._resume_transport_reading()
         self._pump()
 
@@ -297,7 +211,7 @@ class UpstreamConnection(BaseProtocol):
                 self._complete()
             elif chunk and not sink.write(chunk):
                 self._full = True
-                self._deadline = 0.0  # the client is the slow one now; its own limit applies
+                self._deadline.clear()  # the client is the slow one now; its own limit applies
                 self._pause_transport_reading()
                 self._wake()
         except PixiuError as error:
@@ -367,8 +281,8 @@ class UpstreamConnection(BaseProtocol):
             self._pause_transport_reading()
         for message, payload in messages:
             self._head_received(message, payload)
-        if self._message is not None and self._deadline:
-            self._deadline = self._loop.time() + self._idle_timeout  # the timer finds out when it fires
+        if self._message is not None:
+            self._deadline.extend(self._idle_timeout)
         if self._sink is None:
             self._wake()
             return
@@ -401,7 +315,7 @@ class UpstreamConnection(BaseProtocol):
         """The connection is gone: end what was under way, in the way that fits."""
         parser = self._parser
         super().connection_lost(exc)
-        self._cancel_timer()
+        self._deadline.close()
         if not self._finished:
             if self._message is not None and self._payload.is_eof():
                 self._wake()  # the response had come whole
@@ -429,8 +343,7 @@ class UpstreamConnection(BaseProtocol):
 
     def start_tunnel(self, receive: Any) -> None:
         """After a 101: pass everything that comes to ``receive(bytes)``; empty bytes mean the end."""
-        self._cancel_timer()
-        self._deadline = 0.0
+        self._deadline.close()
         self._tunnel = receive
         if self.tail:
             tail, self.tail = self.tail, b""
@@ -462,13 +375,13 @@ class UpstreamConnection(BaseProtocol):
 
     def keep_alive(self, timeout: float) -> None:
         """Idle in the pool: close after ``timeout`` seconds."""
-        self._set_deadline(timeout, "keep_alive")
+        self._deadline.set(timeout, "keep_alive")
 
     def _complete(self) -> None:
         self._finished = True
         self._sink = None
         self.served += 1
-        self._deadline = 0.0
+        self._deadline.clear()
         if self.transport is not None:
             if self._is_reusable() and not self.transport.is_closing():
                 self._owner.release(self)
@@ -488,7 +401,7 @@ class UpstreamConnection(BaseProtocol):
     def _fail(self, error: PixiuError) -> None:
         if self._error is None:
             self._error = error
-        self._deadline = 0.0
+        self._deadline.clear()
         self._wake()
 
     # --- waiting and time ------------------------------------------------------------------------------------------
@@ -506,38 +419,11 @@ class UpstreamConnection(BaseProtocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _set_deadline(self, seconds: float, phase: str) -> None:
-        """Move the deadline. The timer is left alone where it can: it looks at the deadline when it fires."""
-        if not seconds:
-            self._deadline = 0.0
-            return
-        self._phase = phase
-        self._deadline = self._loop.time() + seconds
-        if self._timer is None or self._fires_at > self._deadline:
-            self._start_timer()
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        if not self._deadline:
-            return
-        if self._loop.time() < self._deadline:
-            self._start_timer()
-            return
-        if self._finished:
-            if self.transport is not None:
-                self.transport.close()
-            return
-        self.fail(UpstreamTimeout(self._phase))
-
-    def _start_timer(self) -> None:
-        self._cancel_timer()
-        self._fires_at = self._deadline  # a short timer of uvloop's cannot say so itself
-        self._timer = self._loop.call_at(self._deadline, self._on_timer)
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _deadline_passed(self, phase: str) -> None:
+        if not self._finished:
+            self.fail(UpstreamTimeout(phase))
+        elif self.transport is not None:
+            self.transport.close()  # idle in the pool
 
     def _new_parser(self) -> Any:
         return HttpResponseParser(
@@ -552,11 +438,3 @@ class UpstreamConnection(BaseProtocol):
             read_until_eof=True,
             auto_decompress=False,
         )
-
-
-def content_length(message: RawResponseMessage) -> int | None:
-    """The declared length of a body; None when it is chunked or ends with the connection."""
-    if message.chunked:
-        return None
-    declared = message.headers.get("Content-Length")
-    return int(declared) if declared is not None and declared.isdigit() else None

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.http.body import RequestBody, Sink
     from pixiu_py.http.exchange import Exchange, Request
-    from pixiu_py.upstream.connection import UpstreamConnection, UpstreamResponse
+    from pixiu_py.upstream.connection import UpstreamConnection
+    from pixiu_py.upstream.response import UpstreamResponse
 
 
 class HttpProxyConfig(ProxyConfig, frozen=True):

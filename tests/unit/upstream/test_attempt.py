@@ -8,8 +8,8 @@ import pytest
 
 from pixiu_py.errors import UpstreamProtocolError, UpstreamReset, UpstreamTimeout
 from pixiu_py.upstream.attempt import Timeouts, attempt
-from pixiu_py.upstream.connection import UpstreamResponse
 from pixiu_py.upstream.pool import ConnectionPool, PoolSettings
+from pixiu_py.upstream.response import UpstreamResponse
 from tests.fakes import actions
 from tests.fakes.actions import respond
 from tests.fakes.peer import PATIENCE, start

@@ -15,7 +15,7 @@ from pixiu_py.http.sse import SseParser
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pixiu_py.upstream.connection import UpstreamResponse
+    from pixiu_py.upstream.response import UpstreamResponse
 
 
 class Limits(NamedTuple):

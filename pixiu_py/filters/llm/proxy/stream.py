@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.dialect import Dialect
     from pixiu_py.http.body import Sink
     from pixiu_py.http.exchange import Exchange
-    from pixiu_py.upstream.connection import UpstreamResponse
+    from pixiu_py.upstream.response import UpstreamResponse
 
 #: How many of the last pieces are looked at to tell whether a stream was complete.
 _TAIL = 8

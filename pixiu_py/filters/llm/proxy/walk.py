@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.filters.llm.proxy.filter import LlmProxy
     from pixiu_py.http.exchange import Exchange
-    from pixiu_py.upstream.connection import UpstreamResponse
+    from pixiu_py.upstream.response import UpstreamResponse
 
 #: Key in ``exchange.params`` under which a filter may name the endpoint to begin with.
 PREFERRED_ENDPOINT = "llm_preferred_endpoint_id"

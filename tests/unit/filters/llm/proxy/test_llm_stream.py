@@ -12,7 +12,7 @@ from pixiu_py.filters.llm.dialect import CHAT, OTHER, Dialect
 from pixiu_py.filters.llm.proxy.stream import EventStreamSink, LlmBody
 from pixiu_py.http.body import Sink
 from pixiu_py.http.exchange import Exchange
-from pixiu_py.upstream.connection import UpstreamResponse
+from pixiu_py.upstream.response import UpstreamResponse
 from tests.fakes.bodies import DONE, chat_events, chunk_event
 from tests.fakes.exchange import ListSink, make_exchange
 
