@@ -12,6 +12,7 @@ _GRPC = "gRPC is not spoken here; put a gRPC proxy beside this gateway, or call 
 _XDS = "xDS is not spoken here; declare listeners and clusters under static_resources"
 _REMOVED = "Pixiu has removed this filter, too; delete the entry"
 _API = "API definitions are not used here; declare routes under route_config"
+_LATER = "not in this version; delete the entry, or write a filter in Python (docs/plugins.md)"
 _MCP = "MCP servers are not hosted here; route to one with dgp.filter.http.httpproxy"
 
 #: (family, kind) → what to tell whoever asks for it.
@@ -45,7 +46,14 @@ UNSUPPORTED: dict[tuple[Family, str], str] = {
     (Family.HTTP_FILTER, "dgp.filter.http.seata"): "distributed transactions (Seata) are not supported here",
     (Family.HTTP_FILTER, "dgp.filter.seata"): "distributed transactions (Seata) are not supported here",
     (Family.HTTP_FILTER, "dgp.filter.mcp.mcpserver"): _MCP,
-    (Family.HTTP_FILTER, "dgp.filter.http.auth.mcp"): _MCP,
+    (Family.HTTP_FILTER, "dgp.filter.http.auth.mcp"): (
+        "MCP authorization is not spoken here; check the tokens with dgp.filter.http.auth.jwt"
+    ),
+    (Family.HTTP_FILTER, "dgp.filter.http.metricreporter"): (
+        "use dgp.filter.http.metric, and let Prometheus scrape the port of `metric`"
+    ),
+    (Family.HTTP_FILTER, "dgp.filters.tracing"): f"tracing is {_LATER}",
+    (Family.HTTP_FILTER, "dgp.filter.ai.kvcache"): f"routing by KV cache is {_LATER}",
     (Family.HTTP_FILTER, "dgp.filter.http.recovery"): _REMOVED,
     (Family.HTTP_FILTER, "dgp.filter.http.response"): _REMOVED,
     (Family.HTTP_FILTER, "dgp.filter.http.timeout"): _REMOVED,
@@ -53,6 +61,9 @@ UNSUPPORTED: dict[tuple[Family, str], str] = {
         "Spring Cloud discovery is not supported here; use a StrictDNS cluster or static endpoints"
     ),
     (Family.ADAPTER, "dgp.adapter.dubboregistrycenter"): _DUBBO,
+    (Family.ADAPTER, "dgp.adapter.llmregistrycenter"): (
+        "Nacos is not asked for endpoints in this version; list them in a cluster"
+    ),
     (Family.ADAPTER, "dgp.adapter.mcpserver"): _MCP,
     (Family.ADAPTER, "dgp.adapter.xdsdiscover"): _XDS,
     (Family.LISTENER, "HTTP2"): (
