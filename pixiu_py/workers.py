@@ -13,6 +13,7 @@ log = structlog.get_logger("pixiu_py.workers")
 
 #: A worker that lives shorter than this has failed to start; replacing it at once would only repeat that.
 _QUICK_DEATH = 1.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Supervisor:
@@ -26,7 +27,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, then until the last worker has ended. Returns the worst exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, self._stop)
         for _ in range(self._count):
             self._fork()
@@ -38,7 +39,8 @@ class Supervisor:
                 continue
             code = os.waitstatus_to_exitcode(status)
             if self._stopping:
-                worst = max(worst, abs(code))
+                # Dead of the signal itself: it had not got as far as handling it.
+                worst = max(worst, 0 if code == -signal.SIGTERM else abs(code))
                 continue
             log.error("worker ended", pid=pid, exit_code=code)
             if time.monotonic() - born < _QUICK_DEATH:
@@ -49,12 +51,21 @@ class Supervisor:
         return worst
 
     def _fork(self) -> None:
+        if self._stopping:
+            return
+        # Held back meanwhile, so that no signal finds a worker that is not listed yet, or our handler inside the worker.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid:
             self._started[pid] = time.monotonic()
-            return
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the supervisor's to pass on
+        else:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the supervisor's to pass on
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        if not pid:
+            self._work()
+
+    def _work(self) -> None:
         code = 1
         try:
             code = self._serve()

@@ -1,0 +1,166 @@
+"""Rules of the supervisor: so many workers at any time, one port for all, and all of them end with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PATIENCE = 20.0
+ROOT = Path(__file__).parents[2]
+
+#: ``serve`` of a worker that tells its number and waits until it is told to end.
+WAITING = """
+def serve():
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(CODE))
+    say(os.getpid())
+    while True:
+        signal.pause()
+"""
+
+
+class Supervised:
+    """A supervisor in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def pids(self, count: int) -> list[int]:
+        """The numbers of the workers that have started, each told once."""
+        pids: list[int] = []
+        while len(pids) < count:
+            assert self.process.stdout is not None
+            told = self.process.stdout.readline()
+            assert told, "the supervisor has ended"
+            if told.strip().isdigit():  # else it is from the log
+                pids.append(int(told))
+        return pids
+
+    def end(self, number: int | None = None) -> int:
+        """The exit code, after a signal if one is given."""
+        if number is not None:
+            self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def supervised(serve: str, count: int = 2, quick_death: float = 1.0, code: int = 0) -> Iterator[Supervised]:
+    script = f"""
+import os, signal, time
+from pixiu_py import workers
+workers._QUICK_DEATH = {quick_death}
+CODE = {code}
+def say(what):
+    os.write(1, f"{{what}}\\n".encode())
+{textwrap.dedent(serve)}
+raise SystemExit(workers.supervise({count}, serve))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT, text=True, start_new_session=True
+    )
+    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog.start()
+    try:
+        yield Supervised(process)
+    finally:
+        watchdog.cancel()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # the session that this test has started
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_all_workers_end_with_the_supervisor(number: int) -> None:
+    """On either signal; it waits for the last of them."""
+    with supervised(WAITING, count=3) as running:
+        pids = running.pids(3)
+        assert len(set(pids)) == 3
+        assert all(is_running(pid) for pid in pids)
+        assert running.end(number) == 0
+        assert not any(is_running(pid) for pid in pids)
+
+
+def test_ctrl_c_of_a_terminal_is_the_supervisors() -> None:
+    """The terminal sends it to each process: a worker leaves it alone, and is told by the supervisor."""
+    with supervised(WAITING) as running:
+        (first, _) = running.pids(2)
+        os.kill(first, signal.SIGINT)
+        assert running.end(signal.SIGTERM) == 0
+
+
+def test_worker_that_dies_is_replaced() -> None:
+    """As often as it happens."""
+    with supervised(WAITING, quick_death=0.0) as running:
+        pids = running.pids(2)
+        for _ in range(3):
+            os.kill(pids.pop(), signal.SIGKILL)
+            pids += running.pids(1)
+        assert running.end(signal.SIGTERM) == 0
+        assert not any(is_running(pid) for pid in pids)
+
+
+def test_worker_that_dies_at_once_is_not_replaced() -> None:
+    """It cannot start; the others are stopped too, and the exit code tells."""
+    with supervised("def serve(): return 0", count=3) as running:
+        assert running.end() == 1
+
+
+def test_worker_that_fails_tells_why() -> None:
+    """In the log, in one line; its exit code is the supervisor's."""
+    with supervised("def serve(): raise OSError('no port')", count=1) as running:
+        assert running.process.stdout is not None
+        told = running.process.stdout.read()
+        assert running.end() == 1
+    assert "no port" in told
+    assert "Traceback" not in told
+
+
+def test_worst_exit_code_is_the_supervisors() -> None:
+    """A worker that did not end well must not go unnoticed."""
+    with supervised(WAITING, code=3) as running:
+        running.pids(2)
+        assert running.end(signal.SIGTERM) == 3
+
+
+def test_worker_that_is_told_to_end_before_it_can_handle_that() -> None:
+    """It dies of the signal, as it was meant to: this is no fault."""
+    with supervised("def serve():\n    say(os.getpid())\n    time.sleep(60)") as running:
+        running.pids(2)
+        assert running.end(signal.SIGTERM) == 0
+
+
+def test_signal_while_workers_are_being_started() -> None:
+    """None of them is forgotten, and none is started any more."""
+    serve = """
+    def serve():
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(60)
+    """
+    for _ in range(5):
+        with supervised(serve, count=12) as running:
+            assert running.end() == 0
+
+
+def test_no_number_means_one_for_each_core() -> None:
+    """As many as the machine has."""
+    with supervised(WAITING, count=0) as running:
+        assert len(set(running.pids(os.cpu_count() or 1))) == (os.cpu_count() or 1)
+        assert running.end(signal.SIGTERM) == 0
