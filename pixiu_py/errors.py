@@ -2,7 +2,7 @@
 
 ``ConfigError`` and ``PluginError`` stop a start and never reach a request. ``GatewayError`` is what can go wrong with a
 request: it says which side is at fault, what to answer and whether another try may help. Foreign exceptions (sockets,
-TLS, aiohttp's parsers) are turned into these at one edge, ``upstream/connection.py`` and ``http/body.py``.
+TLS, aiohttp's parsers) are turned into these at one edge, ``upstream/protocol.py`` and ``http/body.py``.
 """
 
 from __future__ import annotations

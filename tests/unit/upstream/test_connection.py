@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from pixiu_py.errors import ClientGone, UpstreamError, UpstreamProtocolError, UpstreamReset, UpstreamTimeout
-from pixiu_py.upstream.connection import READ_LIMIT, UpstreamConnection
+from pixiu_py.upstream.connection import UpstreamConnection
+from pixiu_py.upstream.protocol import READ_LIMIT
 from pixiu_py.upstream.response import UpstreamResponse
 from tests.fakes.exchange import ListSink
 from tests.fakes.peer import PATIENCE, Peer, SlowSink, start

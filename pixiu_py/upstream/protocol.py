@@ -1,0 +1,225 @@
+"""The endpoint's side of a connection: bytes in, a response out, foreign errors turned into ``UpstreamError``.
+
+``ResponseProtocol`` feeds aiohttp's response parser and keeps what it makes: the head, the body's pieces, or the reason why
+there will be no more. Who wants them, and when, is the business of ``connection.py``.
+
+What leans on aiohttp's internals is listed, name by name, in ``tests/unit/test_aiohttp_internals.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpResponseParser
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from pixiu_py.errors import PixiuError, UpstreamError, UpstreamProtocolError, UpstreamReset
+from pixiu_py.upstream.deadline import Deadline
+
+if TYPE_CHECKING:
+    from aiohttp.http import RawResponseMessage
+
+#: The parser stops reading above twice this many unread bytes. One read of the event loop is at most 256 KiB, so a piped
+#: body, which is emptied after each read, never gets there; a body nobody takes stays below half a mebibyte.
+READ_LIMIT = 256 * 1024
+
+
+class ResponseProtocol(BaseProtocol):
+    """Reads the responses of one connection, one at a time."""
+
+    __slots__ = (
+        "_bytes_seen",
+        "_deadline",
+        "_error",
+        "_finished",
+        "_idle_timeout",
+        "_message",
+        "_parser_paused",
+        "_payload",
+        "_tunnel",
+        "_waiter",
+        "_with_body",
+        "tail",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._with_body = True
+        self._parser = self._new_parser()
+        #: Bytes that followed a 101, for the tunnel.
+        self.tail = b""
+        self._message: RawResponseMessage | None = None
+        self._payload: StreamReader = EMPTY_PAYLOAD
+        self._tunnel: Any = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: PixiuError | None = None
+        self._bytes_seen = False
+        self._finished = True
+        #: The parser has put something aside, or means to do so with the next piece of a body.
+        self._parser_paused = False
+        self._idle_timeout = 0.0
+        self._deadline = Deadline(loop, self._deadline_passed)
+
+    def _expect(self, with_body: bool) -> None:
+        """A request is about to be sent; ``with_body`` is False when its response cannot have one."""
+        if with_body is not self._with_body:
+            self._with_body = with_body
+            self._parser = self._new_parser()
+        self._message = None
+        self._payload = EMPTY_PAYLOAD
+        self._error = None
+        self._bytes_seen = self._finished = False
+
+    # --- for the one who sends requests ------------------------------------------------------------------------------
+
+    def _arrived(self) -> None:
+        """Something of the response has come."""
+        raise NotImplementedError
+
+    def _lost(self) -> None:
+        """The connection has closed, and what was under way has been told."""
+        raise NotImplementedError
+
+    def _deadline_passed(self, phase: str) -> None:
+        """A time limit has run out."""
+        raise NotImplementedError
+
+    @property
+    def has_body(self) -> bool:
+        """True when a piece of the body is here, or its end."""
+        payload = self._payload
+        return payload.is_eof() or bool(payload._buffer)  # EMPTY_PAYLOAD has no buffer, and is at its end
+
+    # --- events of the transport -----------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came and pass it on."""
+        if self._tunnel is not None:
+            self._tunnel(data)
+            return
+        if self._finished and data:
+            self.abort()  # bytes that nobody asked for: the endpoint and we disagree about where a response ends
+            return
+        self._bytes_seen = True
+        try:
+            messages, upgraded, tail = self._parser.feed_data(data)  # type: ignore[union-attr] # set until it is lost
+        except Exception as error:  # noqa: BLE001 - whatever a broken response raises in the parser
+            self.fail(UpstreamProtocolError(f"not a valid HTTP response: {type(error).__name__}"))
+            return
+        if upgraded:
+            self._upgraded = True
+            self.tail += tail
+            self._pause_transport_reading()
+        for message, payload in messages:
+            self._head_received(message, payload)
+        if self._message is not None:
+            self._deadline.extend(self._idle_timeout)
+        self._arrived()
+
+    def pause_reading(self) -> None:
+        """Called by aiohttp: too many bytes, or too many chunks, have come that nobody has taken."""
+        self._parser_paused = True
+        super().pause_reading()
+
+    def _resume_parser(self) -> None:
+        self._parser_paused = False
+        self.resume_reading()
+
+    def _head_received(self, message: RawResponseMessage, payload: StreamReader) -> None:
+        if message.code < 200 and message.code != 101:
+            return  # interim: it concerns this hop, or tells nothing a client waits for
+        if self._message is not None:
+            self.fail(UpstreamProtocolError("two responses to one request"))
+            return
+        self._message = message
+        self._payload = payload
+
+    def eof_received(self) -> None:
+        """The endpoint has closed its side; the transport closes, and ``connection_lost`` follows."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone: end what was under way, in the way that fits."""
+        parser = self._parser
+        super().connection_lost(exc)
+        self._deadline.close()
+        if not self._finished:
+            if self._message is not None and self._payload.is_eof():
+                self._wake()  # the response had come whole
+            elif exc is None and self._message is not None and self._error is None:
+                self._end_of_input(parser)
+            else:
+                self._fail(UpstreamReset(bytes_seen=self._bytes_seen))
+        if self._tunnel is not None:
+            self._tunnel(b"")
+        self._lost()
+
+    def _end_of_input(self, parser: Any) -> None:
+        """A clean close: the end of a body that has no other end, a truncation otherwise."""
+        try:
+            parser.feed_eof()
+        except Exception:  # noqa: BLE001 - aiohttp's several "not enough data" errors
+            self._arrived()
+            self._fail(UpstreamReset("upstream closed in the middle of the body", bytes_seen=True))
+            return
+        self._arrived()
+        self._wake()
+
+    def start_tunnel(self, receive: Any) -> None:
+        """After a 101: pass everything that comes to ``receive(bytes)``; empty bytes mean the end."""
+        self._deadline.close()
+        self._tunnel = receive
+        if self.tail:
+            tail, self.tail = self.tail, b""
+            receive(tail)
+        if self.transport is None:
+            receive(b"")  # it has ended already
+        self._resume_transport_reading()
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        if not self._finished:
+            self._fail(UpstreamReset("the connection was given up", bytes_seen=self._bytes_seen))
+        if self.transport is not None:
+            self.transport.abort()
+
+    def fail(self, error: PixiuError) -> None:
+        """End what is under way with ``error``."""
+        self._fail(error)
+        self.abort()
+
+    def _fail(self, error: PixiuError) -> None:
+        if self._error is None:
+            self._error = error
+        self._deadline.clear()
+        self._wake()
+
+    async def _wait(self) -> None:
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            if self._waiter is waiter:  # it is another's when the connection serves the next request already
+                self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _new_parser(self) -> Any:
+        return HttpResponseParser(
+            self,
+            self._loop,
+            READ_LIMIT,
+            max_line_size=65536,
+            max_field_size=65536,
+            max_headers=512,
+            payload_exception=UpstreamError,
+            response_with_body=self._with_body,
+            read_until_eof=True,
+            auto_decompress=False,
+        )
