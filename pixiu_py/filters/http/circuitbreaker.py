@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 import structlog
 from msgspec import Meta
@@ -186,7 +186,7 @@ class CircuitBreaker(HttpFilter):
 
 def failed(exchange: Exchange) -> bool:
     """True for a status of 500 and above, and for an answer that an endpoint did not finish."""
-    error: Any = exchange.error
+    error = exchange.error
     return exchange.status >= 500 or (isinstance(error, GatewayError) and error.side is Side.UPSTREAM)
 
 
