@@ -1,0 +1,115 @@
+"""A time limit that is moved far more often than it is met, over a clock that the test turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from pixiu_py.upstream.deadline import Deadline
+
+
+class Timer:
+    def __init__(self, at: float, call: Callable[[], None]) -> None:
+        self.at = at
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Clock:
+    """A loop that only knows timers; ``turn`` fires those that are due."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[Timer] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, at: float, call: Callable[[], None]) -> Timer:
+        self.timers.append(Timer(at, call))
+        return self.timers[-1]
+
+    def turn(self, seconds: float) -> None:
+        self.now += seconds
+        for timer in [timer for timer in self.timers if timer.at <= self.now and not timer.cancelled]:
+            self.timers.remove(timer)
+            timer.call()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def passed() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def deadline(clock: Clock, passed: list[str]) -> Deadline:
+    return Deadline(cast(Any, clock), passed.append)
+
+
+def test_limit_that_runs_out_is_told_once_with_its_phase(clock: Clock, deadline: Deadline, passed: list[str]) -> None:
+    deadline.set(5, "idle")
+    clock.turn(4.9)
+    assert passed == []
+    clock.turn(0.2)
+    clock.turn(10)
+    assert passed == ["idle"]
+
+
+def test_moving_a_limit_to_later_starts_no_timer(clock: Clock, deadline: Deadline, passed: list[str]) -> None:
+    """The one there is looks again when it fires."""
+    deadline.set(5, "idle")
+    for _ in range(100):
+        clock.now += 1
+        deadline.extend(5)
+    assert len(clock.timers) == 1
+    clock.turn(0)
+    assert passed == []
+    clock.turn(5)
+    assert passed == ["idle"]
+
+
+def test_shorter_limit_is_met_in_time(clock: Clock, deadline: Deadline, passed: list[str]) -> None:
+    """The timer of a longer one would come too late."""
+    deadline.set(60, "first_byte")
+    deadline.set(1, "idle")
+    clock.turn(1)
+    assert passed == ["idle"]
+
+
+@pytest.mark.parametrize("end", [lambda deadline: deadline.clear(), lambda deadline: deadline.set(0, "")])
+def test_no_limit_never_passes(
+    clock: Clock, deadline: Deadline, passed: list[str], end: Callable[[Deadline], None]
+) -> None:
+    deadline.set(1, "idle")
+    end(deadline)
+    deadline.extend(1)
+    clock.turn(100)
+    assert passed == []
+
+
+def test_zero_seconds_extend_nothing(clock: Clock, deadline: Deadline, passed: list[str]) -> None:
+    """No limit on silence leaves the limit on the first byte as it is."""
+    deadline.set(5, "first_byte")
+    deadline.extend(0)
+    clock.turn(4)
+    assert passed == []
+    clock.turn(1)
+    assert passed == ["first_byte"]
+
+
+def test_closing_takes_the_timer_along(clock: Clock, deadline: Deadline, passed: list[str]) -> None:
+    deadline.set(1, "idle")
+    deadline.close()
+    assert all(timer.cancelled for timer in clock.timers)
+    clock.turn(2)
+    assert passed == []
