@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from pixiu_py.http.local_reply import local_reply
@@ -72,6 +72,20 @@ class DownstreamConnection(RequestHandler):
             transport.abort()  # type: ignore[attr-defined]
             return
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came. aiohttp tells nobody who reads a body that its framing broke: they would wait for the rest."""
+        super().data_received(data)
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            self._body_broke()
+
+    def _body_broke(self) -> None:
+        """The body of the last request, if it has not ended, never will."""
+        payloads = [payload for message, payload in self._messages if not isinstance(message, _ErrInfo)]
+        if not payloads and self._current_request is not None:
+            payloads = [self._current_request.payload]  # type: ignore[attr-defined]
+        if payloads and not payloads[-1].is_eof() and payloads[-1].exception() is None:
+            payloads[-1].set_exception(BadHttpMessage("broken framing"))
 
     async def start(self) -> None:
         """Serve one request after the other, until the connection is to be closed. aiohttp runs this as a task."""
