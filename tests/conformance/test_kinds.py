@@ -9,14 +9,22 @@ import msgspec
 import orjson
 import pytest
 
-from pixiu_py.config.load import load_text
 from pixiu_py.config.schema import json_schema
 from pixiu_py.config.tables import rows
 from pixiu_py.config.types import Empty, Model
-from pixiu_py.errors import ConfigError, Problem
 from pixiu_py.registry import Entry, Family
 from tests.fakes.conf import Block, conf, http_filter
-from tests.fakes.kinds import ENTRIES, FILTERS, REGISTRY, SAMPLES, decoded, document_with, filters_with, name
+from tests.fakes.kinds import (
+    ENTRIES,
+    FILTERS,
+    REGISTRY,
+    SAMPLES,
+    decoded,
+    document_with,
+    filters_with,
+    name,
+    problems_of,
+)
 
 #: Families whose plugins have a config block of their own; the others are named by a key of a block of the file.
 WITH_CONFIG = (Family.HTTP_FILTER, Family.NETWORK_FILTER, Family.RETRY_POLICY)
@@ -44,15 +52,6 @@ def smallest(entry: Entry) -> Block:
     return dict(SAMPLES[entry.kind].config) if entry.family is Family.HTTP_FILTER else {}
 
 
-def problems(text: str) -> list[Problem]:
-    """What is wrong with a configuration."""
-    try:
-        load_text(text, REGISTRY, {})
-    except ConfigError as error:
-        return error.problems
-    return []
-
-
 def place_of(word: str, text: str) -> tuple[int, int]:
     """Line and column, from 1, of a key or value that stands in ``text`` once."""
     found = list(re.finditer(rf"(?<![\w.]){re.escape(word)}(?![\w.])", text))
@@ -76,7 +75,7 @@ def test_a_filter_has_a_sample_configuration(entry: Entry) -> None:
         SAMPLES[entry.kind].working,
         SAMPLES[entry.kind].fails or smallest(entry),
     ):
-        assert problems(conf(filters=filters_with(entry, config))) == []
+        assert problems_of(conf(filters=filters_with(entry, config))) == []
 
 
 @every_filter
@@ -85,7 +84,7 @@ def test_the_smallest_configuration_is_the_smallest(entry: Entry) -> None:
     config = smallest(entry)
     for key in config:
         rest = {other: value for other, value in config.items() if other != key}
-        assert "required" in str(problems(conf(filters=filters_with(entry, rest)))[0])
+        assert "required" in str(problems_of(conf(filters=filters_with(entry, rest)))[0])
 
 
 @every_kind
@@ -143,7 +142,7 @@ def test_the_schema_knows_it(entry: Entry) -> None:
 def test_an_unknown_key_is_refused_with_its_place(entry: Entry) -> None:
     """Nothing is guessed from a word that resembles none."""
     text = document_with(entry, {**smallest(entry), "qqq": 1})
-    (problem,) = problems(text)
+    (problem,) = problems_of(text)
     assert (problem.message, problem.line, problem.column) == ("Unknown key", *place_of("qqq", text))
 
 
@@ -153,7 +152,7 @@ def test_a_misspelt_key_gets_a_suggestion(entry: Entry) -> None:
     for key in keys_of(entry):
         wrong = f"{key}x"
         text = document_with(entry, {**smallest(entry), wrong: 1})
-        (problem,) = problems(text)
+        (problem,) = problems_of(text)
         assert problem.message == f"Unknown key; did you mean {key!r}?"
         assert (problem.line, problem.column) == place_of(wrong, text)
 
@@ -163,7 +162,7 @@ def test_a_misspelt_kind_gets_a_suggestion(entry: Entry) -> None:
     """With the place of the name."""
     wrong = f"{entry.kind}x"
     text = document_with(entry, smallest(entry), wrong)
-    found = [problem for problem in problems(text) if repr(wrong) in problem.message]
+    found = [problem for problem in problems_of(text) if repr(wrong) in problem.message]
     assert len(found) == 1
     assert found[0].message.endswith(f"did you mean {entry.kind!r}?")
     assert (found[0].line, found[0].column) == place_of(wrong, text)
@@ -173,7 +172,7 @@ def test_a_misspelt_kind_gets_a_suggestion(entry: Entry) -> None:
 def test_nothing_comes_after_a_filter_that_answers_every_request(entry: Entry) -> None:
     """It would never run."""
     after = http_filter("dgp.filter.http.header")
-    (problem, *_) = problems(conf(filters=[http_filter(entry.kind, **smallest(entry)), after]))
+    (problem, *_) = problems_of(conf(filters=[http_filter(entry.kind, **smallest(entry)), after]))
     assert "after it would never run" in problem.message
     assert problem.path.endswith("http_filters[0].name")
     assert problem.line
@@ -182,6 +181,6 @@ def test_nothing_comes_after_a_filter_that_answers_every_request(entry: Entry) -
 @pytest.mark.parametrize("entry", [entry for entry in FILTERS if not entry.cls.terminal], ids=name)
 def test_a_chain_does_not_end_in_a_filter_that_lets_requests_pass(entry: Entry) -> None:
     """Nobody would answer."""
-    (problem,) = problems(conf(filters=[http_filter(entry.kind, **smallest(entry))]))
+    (problem,) = problems_of(conf(filters=[http_filter(entry.kind, **smallest(entry))]))
     assert problem.message.startswith("The chain must end in a filter that answers")
     assert problem.line

@@ -16,9 +16,11 @@ from typing import Any
 import orjson
 
 from pixiu_py.config.decode import Decoder
+from pixiu_py.config.load import load_text
 from pixiu_py.config.node import from_plain
 from pixiu_py.config.report import Report
 from pixiu_py.config.types import Empty
+from pixiu_py.errors import ConfigError, Problem
 from pixiu_py.filters.http.csrf import make_token
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Entry, Family, Registry
@@ -129,6 +131,15 @@ def decoded(entry: Entry, config: Block) -> Any:
     model = Decoder(REGISTRY, report).decode(from_plain(config, (1, 1)), getattr(entry.cls, "Config", Empty), "")
     assert not report.problems, report.problems
     return model
+
+
+def problems_of(text: str) -> list[Problem]:
+    """What is wrong with a configuration."""
+    try:
+        load_text(text, REGISTRY, {})
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def filters_with(entry: Entry, config: Block) -> list[Block]:
