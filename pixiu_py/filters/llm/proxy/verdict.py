@@ -60,7 +60,7 @@ def retry_after(value: str | None, wall: float) -> float | None:
     if value is None:
         return None
     text = value.strip()
-    if text.replace(".", "", 1).isdigit():
+    if text.replace(".", "", 1).isdecimal():
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - wall)
