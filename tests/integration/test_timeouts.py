@@ -227,6 +227,16 @@ async def test_failure_after_a_heartbeat_is_an_error_event(gateway: StartGateway
             assert b"[DONE]" not in rest
 
 
+async def test_total_holds_behind_heartbeats(gateway: StartGateway) -> None:
+    """A client that is kept waiting is not kept for longer than ``timeout``."""
+    async with Upstream([actions.stall()]) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream), proxy={"heartbeat": "30ms", "timeout": "150ms"}))
+        async with running.client() as client:
+            await client.send(STREAM)
+            await client.read_until(BEAT)
+            assert b'"timeout_total"' in await client.read_until(b"0\r\n\r\n")
+
+
 async def test_fallback_works_behind_heartbeats(gateway: StartGateway) -> None:
     """Comments commit the gateway to nothing."""
     go = asyncio.Event()

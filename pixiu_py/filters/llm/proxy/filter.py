@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import field
 
 from pixiu_py.config.types import Duration, Size, doc
-from pixiu_py.errors import UpstreamError, UpstreamTimeout
+from pixiu_py.errors import UpstreamError
 from pixiu_py.filters.llm.proxy.heartbeat import with_heartbeats
 from pixiu_py.filters.llm.proxy.walk import Walk
 from pixiu_py.filters.proxy import ProxyConfig, ProxyFilter
@@ -62,13 +61,7 @@ class LlmProxy(ProxyFilter):
         walk = Walk(self, exchange, cluster, body, model, deadline)
         if self.config.heartbeat and body and await _wants_stream(request):
             return await with_heartbeats(walk, self.config.heartbeat, self.context.tasks)
-        if not deadline:
-            return await walk.answer()
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await walk.answer()
-        except TimeoutError:
-            raise UpstreamTimeout("total") from None
+        return await walk.answer()
 
     def broke(self, endpoint: Endpoint, error: UpstreamError) -> None:
         """Nothing can be retried any more, but it is a failure like any other."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pixiu_py.errors import UpstreamError
+from pixiu_py.errors import UpstreamError, UpstreamTimeout
 from pixiu_py.filters.llm.dialect import Dialect, dialect_of, is_event_stream
 from pixiu_py.filters.llm.proxy import gate
 from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
@@ -25,6 +25,8 @@ from pixiu_py.upstream.order import first_endpoint, next_endpoint, wait_until_re
 from pixiu_py.upstream.retry import NoRetry, RetryPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.filters.llm.proxy.filter import LlmProxy
@@ -83,8 +85,18 @@ class Walk:
         """The API that the client speaks."""
         return self._dialect
 
-    async def answer(self) -> Response:
-        """The first good answer of an endpoint, or the most informative failure."""
+    def answer(self) -> Coroutine[Any, Any, Response]:
+        """The first good answer of an endpoint, or the most informative failure. Raises ``UpstreamTimeout`` (total)."""
+        return self._answer_in_time() if self._deadline else self._answer()
+
+    async def _answer_in_time(self) -> Response:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await self._answer()
+        except TimeoutError:
+            raise UpstreamTimeout("total") from None
+
+    async def _answer(self) -> Response:
         endpoint = self._first()
         if endpoint is None:
             return self._nobody()
