@@ -13,7 +13,7 @@ from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.chain import FilterChain
 from pixiu_py.http.body import RequestBody
 from pixiu_py.http.exchange import Exchange, Request, Response
-from pixiu_py.http.headers import Headers
+from pixiu_py.http.headers import Headers, received
 from pixiu_py.http.local_reply import error_reply, local_reply
 from pixiu_py.http.request_id import request_id
 from pixiu_py.http.server import MAX_FIELD, RawRequest
@@ -23,6 +23,8 @@ from pixiu_py.routing.table import RouteTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aiohttp.http import RawRequestMessage
 
     from pixiu_py.config.types import HttpFilterRef
 
@@ -118,8 +120,10 @@ class HttpConnectionManager:
 
     def _open(self, raw: RawRequest) -> Exchange:
         message = raw.message
-        headers = Headers(message.raw_headers, message.headers)
-        target = message.path if message.path.startswith("/") else message.url.raw_path_qs
+        headers = received(message.raw_headers, message.headers)
+        target = message.path
+        if not target.startswith("/"):
+            target = _origin_form(message, headers)
         protocol = raw.protocol
         declared = message.headers.get("Content-Length")
         length = None if message.chunked else int(declared) if declared else 0
@@ -127,6 +131,7 @@ class HttpConnectionManager:
         body = RequestBody(raw.payload, length, self._server.read_timeout, send_continue)
         request = Request(message.method, target, headers, body)
         request.version = message.version
+        request.scheme = protocol.scheme
         peer = protocol.peername
         if peer:
             request.client_address = peer[0] if isinstance(peer, tuple) else ""
@@ -213,6 +218,14 @@ class HttpConnectionManager:
     def _keeps_alive(self, raw: RawRequest) -> bool:
         # A client whose upgrade was declined may have sent the other protocol's bytes already.
         return not (raw.message.should_close or raw.message.upgrade or self.draining)
+
+
+def _origin_form(message: RawRequestMessage, headers: Headers) -> str:
+    """The target without scheme and authority; the authority takes the place of Host (RFC 9112 §3.2.2)."""
+    url = message.url
+    if url.raw_authority:
+        headers.set("Host", url.raw_authority)
+    return url.raw_path_qs
 
 
 def _abandon(response: Response | None) -> None:

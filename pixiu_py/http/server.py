@@ -51,12 +51,14 @@ Handler = Callable[[RawRequest], Awaitable[bool]]
 class DownstreamConnection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_handler", "_tunnel")
+    __slots__ = ("_handler", "_tunnel", "scheme")
 
     def __init__(self, manager: DownstreamServer, handler: Handler, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._handler = handler
         self._tunnel: Tunnel | None = None
+        #: What the client spoke: ``http`` or ``https``.
+        self.scheme = "http"
 
     @property
     def idle(self) -> bool:
@@ -71,6 +73,8 @@ class DownstreamConnection(RequestHandler):
             self._manager = None
             transport.abort()  # type: ignore[attr-defined]
             return
+        if transport.get_extra_info("sslcontext") is not None:
+            self.scheme = "https"
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:

@@ -15,7 +15,7 @@ from tests.conftest import StartGateway
 from tests.fakes import actions
 from tests.fakes.bodies import chat
 from tests.fakes.client import Client
-from tests.fakes.conf import endpoint, llm_conf
+from tests.fakes.conf import endpoint, http_conf, llm_conf
 from tests.fakes.upstream import Upstream
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
@@ -57,6 +57,15 @@ async def test_listener_speaks_tls(gateway: StartGateway, certificates: Path) ->
         async with Client(running.port, tls=client_side(certificates)) as client:
             assert (await client.chat()).status == 200
             assert (await client.chat()).status == 200
+
+
+async def test_endpoint_hears_that_the_client_spoke_tls(gateway: StartGateway, certificates: Path) -> None:
+    """X-Forwarded-Proto is the listener's, whatever the endpoint is spoken to in."""
+    async with Upstream(chat("a")) as upstream:
+        running = await gateway(http_conf(endpoint(upstream), listener=https(certificates)))
+        async with Client(running.port, tls=client_side(certificates)) as client:
+            assert (await client.request("GET", "/")).status == 200
+        assert upstream.request.header("x-forwarded-proto") == b"https"
 
 
 async def test_plain_request_to_a_tls_port_gets_nothing(gateway: StartGateway, certificates: Path) -> None:
