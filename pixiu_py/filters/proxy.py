@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from msgspec import Meta
 
 from pixiu_py.config.types import Duration, Model, doc
-from pixiu_py.errors import NoEndpoint, UpstreamError
+from pixiu_py.errors import NoEndpoint, UpstreamError, UpstreamTimeout
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.upstream.attempt import Timeouts
 from pixiu_py.upstream.pool import Pools, PoolSettings
@@ -15,6 +16,7 @@ from pixiu_py.upstream.pool import Pools, PoolSettings
 if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.clusters.endpoint import Endpoint
+    from pixiu_py.http.body import Body, Sink
     from pixiu_py.http.exchange import Exchange
 
 #: Key in ``exchange.params`` under which a filter may name another cluster than the route's.
@@ -31,7 +33,7 @@ class ProxyConfig(Model, frozen=True):
     scheme: Annotated[
         str, Meta(pattern="(?i)^ *(http|https) *$", description="http or https; an endpoint's own scheme wins.")
     ] = "http"
-    timeout: Annotated[Duration, doc("Total time of an exchange, its body included; 0: none.")] = 0.0
+    timeout: Annotated[Duration, doc("Total time of an exchange; 0: none.")] = 0.0
     maxIdleConns: Annotated[_Limit, doc("Accepted; the limit per endpoint is what counts.")] = 0  # noqa: N815
     maxIdleConnsPerHost: Annotated[_Limit, doc("Idle connections kept per endpoint; 0: 256.")] = 0  # noqa: N815
     maxConnsPerHost: Annotated[_Limit, doc("Connections per endpoint; 0: 1024.")] = 0  # noqa: N815
@@ -107,6 +109,29 @@ class ProxyFilter(HttpFilter):
 
     def broke(self, endpoint: Endpoint, error: UpstreamError) -> None:
         """A response of ``endpoint`` broke off after its head."""
+
+
+class TimedBody:
+    """A body that has to have ended at ``deadline``, in monotonic seconds."""
+
+    __slots__ = ("_body", "_deadline", "length")
+
+    def __init__(self, body: Body, deadline: float) -> None:
+        self._body = body
+        self._deadline = deadline
+        self.length = body.length
+
+    async def pipe(self, sink: Sink) -> None:
+        """See ``Body.pipe``. Raises ``UpstreamTimeout`` (total)."""
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                await self._body.pipe(sink)
+        except TimeoutError:
+            raise UpstreamTimeout("total") from None
+
+    def abort(self) -> None:
+        """See ``Body.abort``."""
+        self._body.abort()
 
 
 def no_endpoint(exchange: Exchange, detail: str) -> NoEndpoint:
