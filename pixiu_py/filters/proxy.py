@@ -33,7 +33,7 @@ class ProxyConfig(Model, frozen=True):
     scheme: Annotated[
         str, Meta(pattern="(?i)^ *(http|https) *$", description="http or https; an endpoint's own scheme wins.")
     ] = "http"
-    timeout: Annotated[Duration, doc("Total time of an exchange; 0: none.")] = 0.0
+    timeout: Annotated[Duration, doc("Total time of an exchange, its body included; 0: none.")] = 0.0
     maxIdleConns: Annotated[_Limit, doc("Accepted; the limit per endpoint is what counts.")] = 0  # noqa: N815
     maxIdleConnsPerHost: Annotated[_Limit, doc("Idle connections kept per endpoint; 0: 256.")] = 0  # noqa: N815
     maxConnsPerHost: Annotated[_Limit, doc("Connections per endpoint; 0: 1024.")] = 0  # noqa: N815
