@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
+from multidict import MultiMapping
+
 Raw = tuple[bytes, bytes]
 
 #: Fields that concern one connection only (RFC 9110 §7.6.1), and what proxies add to that list.
@@ -102,7 +104,7 @@ class Headers:
 
 
 # What a field is to a gateway, as numbers in one order, so that "may be passed on" is a single comparison.
-PLAIN, DATE, REQUEST_ID, CREDENTIAL, HOST, EXPECT, LENGTH, CONNECTION, HOP = range(9)
+PLAIN, DATE, REQUEST_ID, CREDENTIAL, HOST, EXPECT, LENGTH, HOP = range(8)
 
 _KINDS = {
     b"date": DATE,
@@ -115,8 +117,9 @@ _KINDS = {
     b"expect": EXPECT,
     b"content-length": LENGTH,
     **dict.fromkeys(HOP_BY_HOP, HOP),
-    b"connection": CONNECTION,
 }
+#: The usual values of Connection, which name no field.
+_PLAIN_CONNECTION = frozenset(("keep-alive", "Keep-Alive", "close", "Close", "Upgrade", "upgrade"))
 
 
 @lru_cache(maxsize=2048)
@@ -125,23 +128,21 @@ def kind_of(name: bytes) -> int:
     return _KINDS.get(name.lower(), PLAIN)
 
 
-@lru_cache(maxsize=256)
-def names_fields(value: bytes) -> bool:
-    """True when a ``Connection`` value names fields, beside the options that every connection knows."""
-    return bool(_tokens(value) - {b"close", b"keep-alive", b"upgrade"})
+def received(raw: tuple[Raw, ...], index: MultiMapping[str]) -> Headers:
+    """The fields of a message as the parser gives them, without those that its ``Connection`` fields name.
+
+    They are dropped at once (RFC 9110 §7.6.1), so that nobody can name, and thereby remove, what a filter adds later.
+    """
+    for value in index.getall("Connection", ()):
+        if value not in _PLAIN_CONNECTION:
+            return Headers(_without_named(raw, index))
+    return Headers(raw, index)
 
 
-def without_named(lines: list[bytes], raw: Iterable[Raw]) -> list[bytes]:
-    """``lines`` (``name: value``) without those that the ``Connection`` fields among ``raw`` declare hop-by-hop."""
-    named: set[bytes] = set()
-    for key, value in raw:
-        if kind_of(key) == CONNECTION:
-            named |= _tokens(value)
-    return [line for line in lines if line.partition(b":")[0].lower() not in named]
-
-
-def _tokens(value: bytes) -> set[bytes]:
-    return {token.strip().lower() for token in value.split(b",")}
+def _without_named(raw: tuple[Raw, ...], index: MultiMapping[str]) -> list[Raw]:
+    values = ",".join(index.getall("Connection", ()))
+    named = {token.strip().lower() for token in encode(values).split(b",")} - {b"connection"}
+    return [field for field in raw if field[0].lower() not in named]
 
 
 def encode(text: str) -> bytes:

@@ -19,16 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pixiu_py.errors import ClientGone, GatewayError
-from pixiu_py.http.headers import (
-    CONNECTION,
-    DATE,
-    LENGTH,
-    REQUEST_ID,
-    encode,
-    kind_of,
-    names_fields,
-    without_named,
-)
+from pixiu_py.http.headers import DATE, LENGTH, REQUEST_ID, encode, kind_of
 
 if TYPE_CHECKING:
     from aiohttp.base_protocol import BaseProtocol
@@ -142,19 +133,14 @@ class ResponseWriter:
 
     def _add_fields(self, lines: list[bytes], response: Response) -> None:
         """Append the end-to-end fields, with a Date and the request's id where the endpoint sent none."""
-        dated = identified = named = False
-        raw = response.headers.raw
-        for field in raw:
+        dated = identified = False
+        for field in response.headers.raw:
             kind = kind_of(field[0])
             if kind < LENGTH:
                 lines.append(b": ".join(field))
                 if kind:
                     dated = dated or kind == DATE
                     identified = identified or kind == REQUEST_ID
-            elif kind == CONNECTION:
-                named = named or names_fields(field[1])
-        if named:
-            lines[1:] = without_named(lines[1:], raw)
         if not dated:
             lines.append(b"Date: " + formatdate(usegmt=True).encode("ascii"))
         if not identified and self._exchange.request_id:

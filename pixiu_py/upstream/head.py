@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pixiu_py.http.headers import CONNECTION, CREDENTIAL, Raw, encode, kind_of, names_fields, without_named
+from pixiu_py.http.headers import CREDENTIAL, Raw, encode, kind_of
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
@@ -23,17 +23,12 @@ class Forwarded:
     def __init__(self, raw: Collection[Raw]) -> None:
         lines: list[bytes] = []
         credentials: list[bytes] = []
-        named = False
         for field in raw:
             kind = kind_of(field[0])
             if kind < CREDENTIAL:
                 lines.append(b": ".join(field))
             elif kind == CREDENTIAL:
                 credentials.append(b": ".join(field))
-            elif kind == CONNECTION:
-                named = named or names_fields(field[1])
-        if named:
-            lines, credentials = without_named(lines, raw), without_named(credentials, raw)
         lines.append(b"")
         credentials.append(b"")
         #: Fields in the client's order and spelling, each with its line end.

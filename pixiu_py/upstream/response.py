@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pixiu_py.errors import UpstreamReset
-from pixiu_py.http.headers import Headers
+from pixiu_py.http.headers import received
 
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
@@ -24,7 +24,7 @@ class UpstreamResponse:
         self._prefix = b""
         self.status: int = message.code
         self.reason: str = message.reason
-        self.headers = Headers(message.raw_headers, message.headers)
+        self.headers = received(message.raw_headers, message.headers)
         #: Declared bytes of the body, or None.
         self.length = length
 

@@ -208,3 +208,14 @@ async def test_failed_attempt_leaves_no_trace_in_the_next(gateway: StartGateway)
         seen = [[f for f in up.request.headers if f[0].lower() not in own] for up in (first, second)]
         assert seen[0] == seen[1]
         assert second.request.header("authorization") == b"Bearer k2"
+
+
+async def test_absolute_target_is_reduced_and_names_the_host(gateway: StartGateway) -> None:
+    """RFC 9112 section 3.2.2: its authority takes the place of Host, for routing as well."""
+    async with Upstream(chat("a")) as upstream:
+        routes = [{"match": {"prefix": "/v1", "hosts": ["one.example"]}, "route": {"cluster": "main"}}]
+        running = await gateway(http_conf(endpoint(upstream), routes=routes))
+        async with running.client() as client:
+            await client.send(b"GET http://one.example/v1/x?y=1 HTTP/1.1\r\nHost: other.example\r\n\r\n")
+            assert (await client.read_response()).status == 200
+        assert upstream.request.target == "/v1/x?y=1"

@@ -39,19 +39,6 @@ def test_fields_of_this_hop_stay_here(name: bytes) -> None:
     assert block((name, b"1"), (b"X-End", b"1")) == b"X-End: 1\r\n"
 
 
-@pytest.mark.parametrize("value", [b"X-Hop", b"keep-alive, x-hop", b"close,X-HOP ,upgrade"])
-def test_fields_that_connection_names_stay_here(value: bytes) -> None:
-    """RFC 9110 section 7.6.1; wherever they stand, also a second Connection field."""
-    fields = [
-        (b"X-Hop", b"1"),
-        (b"Connection", b"keep-alive"),
-        (b"Connection", value),
-        (b"x-hop", b"2"),
-        (b"X-E", b"1"),
-    ]
-    assert block(*fields) == b"X-E: 1\r\n"
-
-
 def test_credentials_are_kept_apart() -> None:
     """Each endpoint decides about them."""
     forwarded = Forwarded(
@@ -59,12 +46,6 @@ def test_credentials_are_kept_apart() -> None:
     )
     assert forwarded.block == b"X-A: 1\r\n"
     assert forwarded.credentials == b"authorization: Bearer mine\r\nX-Api-Key: k\r\napi-key: z\r\n"
-
-
-def test_named_credential_is_no_credential() -> None:
-    """A client may keep its own credential to this hop."""
-    forwarded = Forwarded([(b"Connection", b"authorization"), (b"Authorization", b"x")])
-    assert (forwarded.block, forwarded.credentials) == (b"", b"")
 
 
 def test_no_fields_are_no_bytes() -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from multidict import CIMultiDict
 
 from pixiu_py.errors import UpstreamReset
 from pixiu_py.upstream.connection import UpstreamConnection
@@ -34,7 +35,7 @@ class Connection:
 
 
 def message(**headers: str) -> Any:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
     return SimpleNamespace(code=200, reason="OK", raw_headers=(), headers=named, chunked=False)
 
 
