@@ -57,7 +57,14 @@ USED = {
         "_resume_transport_reading",
         "_upgraded",
     },
-    "upstream/connection.py": {"_drain_helper", "_loop", "_paused", "_resume_transport_reading"},
+    "upstream/connection.py": {
+        "_drain_helper",
+        "_parser",
+        "_pause_transport_reading",
+        "_paused",
+        "_resume_transport_reading",
+        "_upgraded",
+    },
 }
 
 #: Module → the class of aiohttp's that it derives from.

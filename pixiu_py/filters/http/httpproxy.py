@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pixiu_py.config.types import Duration, Size, doc
-from pixiu_py.errors import ConnectFailed, DownstreamError, PixiuError, UpstreamError, UpstreamTimeout
-from pixiu_py.filters.proxy import UPSTREAM_HOST, ProxyConfig, ProxyFilter, no_endpoint
+from pixiu_py.errors import ConnectFailed, DownstreamError, GatewayError, PixiuError, PoolExhausted, UpstreamTimeout
+from pixiu_py.filters.proxy import UPSTREAM_HOST, ProxyConfig, ProxyFilter, TimedBody, no_endpoint
 from pixiu_py.http.exchange import Attempt, Response
 from pixiu_py.http.headers import encode
 from pixiu_py.http.tunnel import TunnelBody
@@ -44,11 +44,15 @@ class HttpProxy(ProxyFilter):
         """Call an endpoint; only when no connection could be made, so that nothing was sent, the next one."""
         if not self.config.timeout:
             return await self._forward(exchange)
+        deadline = exchange.started + self.config.timeout
         try:
-            async with asyncio.timeout(self.config.timeout):
-                return await self._forward(exchange)
+            async with asyncio.timeout_at(deadline):
+                response = await self._forward(exchange)
         except TimeoutError:
             raise UpstreamTimeout("total") from None
+        if response.status != 101 and not isinstance(response.body, bytes):
+            response.body = TimedBody(response.body, deadline)
+        return response
 
     async def _forward(self, exchange: Exchange) -> Response:
         cluster = self.cluster(exchange)
@@ -62,7 +66,7 @@ class HttpProxy(ProxyFilter):
         while True:
             try:
                 return await self._attempt(exchange, endpoint, forwarded)
-            except (ConnectFailed, UpstreamTimeout) as error:
+            except (ConnectFailed, PoolExhausted, UpstreamTimeout) as error:
                 following = next_endpoint(candidates, endpoint, tried, now)
                 if following is None or (isinstance(error, UpstreamTimeout) and error.phase != "connect"):
                     raise
@@ -77,7 +81,7 @@ class HttpProxy(ProxyFilter):
         try:
             upstream, body = await self._send(exchange, endpoint, forwarded)
         except BaseException as error:
-            record.error = error.kind if isinstance(error, UpstreamError) else "cancelled"
+            record.error = error.kind if isinstance(error, GatewayError) else "cancelled"
             self.leave(exchange)
             raise
         finally:

@@ -12,8 +12,8 @@ from pixiu_py.http.headers import Headers
 #: Finds something in the last bytes of a stream.
 Search = Callable[[bytes], re.Match[bytes] | None]
 
-#: A finish reason other than null. Inside of generated text the quotes would be escaped, so this cannot be text.
-_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"').search
+#: A finish reason, neither null nor empty. Inside of generated text the quotes would be escaped, so this cannot be text.
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]').search
 _CHAT_END = re.compile(rb'(?:^|[\r\n])data: ?(?:\[DONE\]|\{\s*"error"\s*:)').search
 _MESSAGE_STOP = re.compile(rb'"type"\s*:\s*"(?:message_stop|error)"').search
 _RESPONSE_END = re.compile(rb'"type"\s*:\s*"(?:response\.(?:completed|failed|incomplete)|error)"').search
@@ -94,13 +94,13 @@ def early_error(event_name: str, data: bytes) -> tuple[int, str] | None:
     if error is None:
         return (502, "") if event_name == "error" else None
     fields = error if isinstance(error, dict) else {"message": error}
-    return _status_in(fields), str(fields.get("message", ""))
+    return _status_in(fields), str(fields.get("message") or "")
 
 
 def _status_in(fields: dict[str, object]) -> int:
     for key in ("code", "status", "status_code"):
         value = fields.get(key)
-        if isinstance(value, str) and value.isdigit():
+        if isinstance(value, str) and len(value) == 3 and value.isdecimal():
             value = int(value)
         if isinstance(value, int) and 400 <= value < 600:
             return value

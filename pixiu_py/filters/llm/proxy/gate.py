@@ -47,9 +47,7 @@ async def _first_event(
     while len(held) < size:
         chunk = await response.read()
         if not chunk:
-            if not held:
-                raise StreamTruncated("the stream ended before its first event")
-            break
+            raise StreamTruncated("the stream ended before its first event")
         held += chunk
         for event in parser.feed(chunk):
             if event.data is None:

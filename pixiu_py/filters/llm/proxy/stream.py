@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pixiu_py.http.exchange import Exchange
     from pixiu_py.upstream.response import UpstreamResponse
 
+#: What an event ends with: an empty line, in each of the ways in which lines may end (CRLF CRLF ends with the second).
+_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 #: How many of the last pieces are looked at to tell whether a stream was complete.
 _TAIL = 8
 
@@ -39,7 +41,7 @@ class EventStreamSink:
         if self._rest:
             chunk = self._rest + chunk
             self._rest = b""
-        if not chunk.endswith((b"\n\n", b"\r\n\r\n")):
+        if not chunk.endswith(_ENDS):
             chunk = self._whole_events(chunk)
             if not chunk:
                 return True
@@ -47,9 +49,7 @@ class EventStreamSink:
         return self._sink.write(chunk)
 
     def _whole_events(self, chunk: bytes) -> bytes:
-        end = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\r\n\r\n") + 4, chunk.rfind(b"\r\r") + 2)
-        if end < 4:  # none of them: rfind gave -1
-            end = 0
+        end = _end_of_events(chunk)
         if len(chunk) - end > self._limit:
             return chunk
         self._rest = chunk[end:]
@@ -68,14 +68,28 @@ class EventStreamSink:
         self._rest += chunk
 
     @property
+    def torn(self) -> bool:
+        """True when a piece of a very long event was the last to be sent: whatever follows would be taken for its rest."""
+        return bool(self._tail) and not self._tail[-1].endswith(_ENDS)
+
+    @property
     def last_events(self) -> bytes:
         """The last events, what is held included."""
         return b"".join(self._tail) + self._rest
+
+    def whole_rest(self) -> bytes:
+        """What came with the end of the response, as far as it is whole events."""
+        return self._rest[: _end_of_events(self._rest)]
 
     def take_rest(self) -> bytes:
         """What is held of an unfinished event."""
         rest, self._rest = self._rest, b""
         return rest
+
+
+def _end_of_events(data: bytes) -> int:
+    """Where the last whole event ends; 0 if there is none."""
+    return max(at + len(mark) if (at := data.rfind(mark)) >= 0 else 0 for mark in _ENDS)
 
 
 class LlmBody:
@@ -97,7 +111,7 @@ class LlmBody:
         self.length = response.length if dialect is None else None
 
     async def pipe(self, sink: Sink) -> None:
-        """See ``Body.pipe``. An event stream that breaks is finished with an error event; the exchange knows of it."""
+        """See ``Body.pipe``. An event stream that breaks between two events is finished with an error event."""
         dialect = self._dialect
         if dialect is None:
             await self._relay(sink)
@@ -109,9 +123,11 @@ class LlmBody:
                 raise StreamTruncated("upstream ended the stream before it was complete")
         except UpstreamError as error:
             if not dialect.ended(events.last_events):
+                if events.torn:
+                    raise
                 self._exchange.error = error
                 self._exchange.end_reason = error.kind
-                sink.finish(dialect.error_event(error.detail, error.kind))
+                sink.finish(events.whole_rest() + dialect.error_event(error.detail, error.kind))
                 return
         sink.finish(events.take_rest())
 

@@ -151,7 +151,11 @@ class Walk:
             wait = pause(delay, self._asked, policy.max_retry_after, elsewhere)
             if wait is None:
                 break
-            await asyncio.sleep(wait)
+            try:
+                await asyncio.sleep(wait)
+            except asyncio.CancelledError:
+                endpoint.cooldown.released()
+                raise
         self._hold_against(endpoint, policy, number)
         return None
 

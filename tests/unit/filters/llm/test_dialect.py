@@ -64,6 +64,12 @@ def test_generated_text_cannot_pass_for_an_end(text: str) -> None:
     assert not CHAT.complete(chunk_event(text))
 
 
+@pytest.mark.parametrize("reason", [None, ""])
+def test_no_finish_reason_is_none(reason: str | None) -> None:
+    """Some servers send an empty one with each piece."""
+    assert not CHAT.complete(chunk_event("hi", reason))
+
+
 def test_unknown_api_may_end_anyhow() -> None:
     """It is complete whenever it ends, but a break is always a break."""
     assert OTHER.complete(b"data: x\n\n")
@@ -89,11 +95,18 @@ def test_error_event_is_one_event_with_json(dialect: Dialect) -> None:
         ("", b'{"error": "m"}', 502),
         ("error", b'{"type": "error", "error": {"type": "overloaded_error", "message": "m"}}', 503),
         ("", b'{"error": {"message": "m", "code": 200}}', 502),
+        ("", '{"error": {"message": "m", "code": "\u00b2"}}'.encode(), 502),
+        ("", b'{"error": {"message": "m", "code": "%b"}}' % (b"4" * 5000), 502),
     ],
 )
 def test_error_in_an_event_has_a_status(name: str, data: bytes, status: int) -> None:
     """Its own where it says one, else that of its type, else 502."""
     assert early_error(name, data) == (status, "m")
+
+
+def test_error_without_a_message_has_an_empty_one() -> None:
+    """Not the word None."""
+    assert early_error("", b'{"error": {"message": null}}') == (502, "")
 
 
 @pytest.mark.parametrize(

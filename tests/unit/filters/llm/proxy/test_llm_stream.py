@@ -104,6 +104,29 @@ async def test_unknown_api_breaks_like_the_known_ones() -> None:
     assert broken == "reset"
 
 
+async def test_events_that_come_with_an_early_end_are_sent() -> None:
+    """Only the half event behind them is left out."""
+
+    class Last(Scripted):
+        async def pipe(self, sink: Sink) -> None:
+            sink.finish(chunk_event("a") + chunk_event("b") + b"data: ha")
+
+    sink, _ = await send(Last([]))
+    assert sink.content.startswith(chunk_event("a") + chunk_event("b") + b'data: {"error"')
+
+
+async def test_break_within_a_very_long_event_breaks_off() -> None:
+    """Part of it has been sent: an error event would be taken for its rest."""
+    with pytest.raises(UpstreamReset):
+        await send(Scripted([chunk_event("a"), b"data: " + b"x" * LIMIT + b"y"], UpstreamReset()))
+
+
+async def test_break_after_a_very_long_event_ends_well() -> None:
+    """The client is between two events again."""
+    sink, _ = await send(Scripted([b"data: " + b"x" * LIMIT + b"y", b"z\n\n", b"data: ha"], UpstreamReset()))
+    assert sink.content.partition(b"z\n\n")[2].startswith(b'data: {"error"')
+
+
 async def test_client_that_leaves_blames_nobody() -> None:
     """Its error passes through."""
     with pytest.raises(ClientGone):
@@ -133,7 +156,7 @@ def test_abort_lets_go_of_the_response() -> None:
 # --- whole events ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"])
 def test_events_are_passed_on_whole(end: bytes) -> None:
     """However they are cut, with each of the line ends that a stream may have."""
     text = b"data: one" + end + b"data: two" + end
@@ -152,6 +175,14 @@ def test_event_without_end_is_not_collected_for_ever() -> None:
     events = EventStreamSink(cast(Any, sink), LIMIT)
     events.write(b"data: " + b"x" * LIMIT)
     assert len(sink.content) > LIMIT
+
+
+@pytest.mark.parametrize("first", [b":\n\n", b"\n\n", b"\r\r", b"x\n\n"])
+def test_short_event_does_not_wait_for_the_next_one(first: bytes) -> None:
+    """A heartbeat that comes together with the beginning of an event."""
+    sink = ListSink()
+    EventStreamSink(cast(Any, sink), LIMIT).write(first + b"data: ha")
+    assert sink.content == first
 
 
 def test_full_sink_is_passed_back() -> None:
