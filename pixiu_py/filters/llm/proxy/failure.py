@@ -32,6 +32,7 @@ def failed_response(status: int, reason: str, headers: Headers, body: bytes, end
     if endpoint.api_key:
         key = endpoint.api_key.reveal().encode()
         body = body.replace(key, b"***")
+        headers = Headers([(name, value.replace(key, b"***")) for name, value in headers.raw])
     return FailedResponse(status, reason, headers, body)
 
 

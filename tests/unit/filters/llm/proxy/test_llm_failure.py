@@ -1,0 +1,86 @@
+"""The answer after total failure: the most informative one, without our secrets, and with advice on when to come back."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from pixiu_py.clusters.endpoint import Endpoint
+from pixiu_py.config.types import Secret
+from pixiu_py.errors import ConnectFailed, UpstreamTimeout
+from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
+from pixiu_py.http.headers import Headers
+
+ERROR = ConnectFailed("cannot connect: connection refused")
+
+
+def failed(status: int = 500, *fields: tuple[bytes, bytes]) -> FailedResponse:
+    return FailedResponse(
+        status, "Oh", Headers([(b"Content-Type", b"text/x"), (b"Content-Length", b"99"), *fields]), b"body"
+    )
+
+
+def test_last_answer_of_an_endpoint_is_passed_on() -> None:
+    """Status, reason, fields and body are its own; the length is stated anew."""
+    reply = last_answer(failed(), ERROR, 0, 1)
+    assert (reply.status, reply.reason, reply.body) == (500, "Oh", b"body")
+    assert reply.headers.raw == [(b"Content-Type", b"text/x")]
+
+
+@pytest.mark.parametrize(("error", "status"), [(ERROR, 502), (UpstreamTimeout("first_byte"), 504)])
+def test_without_an_answer_there_is_the_error(error: ConnectFailed | UpstreamTimeout, status: int) -> None:
+    """In the gateway's own shape."""
+    reply = last_answer(None, error, 0, 1)
+    assert isinstance(reply.body, bytes)
+    assert (reply.status, orjson.loads(reply.body)["error"]) == (status, error.detail)
+
+
+@pytest.mark.parametrize(
+    ("status", "wait", "own", "told"),
+    [
+        (429, 2.1, None, "3"),
+        (503, 0.2, None, "1"),
+        (503, 0.0, None, None),
+        (500, 5.0, None, None),
+        (429, 5.0, b"60", "60"),
+    ],
+)
+def test_client_is_told_when_to_come_back(status: int, wait: float, own: bytes | None, told: str | None) -> None:
+    """The endpoint's own word first; else when the first of them may be asked again, in whole seconds."""
+    fields = [(b"Retry-After", own)] if own is not None else []
+    assert last_answer(failed(status, *fields), ERROR, wait, 1).headers.get("retry-after") == told
+
+
+@pytest.mark.parametrize(
+    ("attempts", "fields", "told"),
+    [
+        (1, [], None),
+        (2, [], "false"),
+        (2, [(b"Retry-After", b"1")], None),
+        (2, [(b"X-Should-Retry", b"true")], "true"),
+    ],
+)
+def test_sdk_does_not_repeat_what_was_repeated(
+    attempts: int, fields: list[tuple[bytes, bytes]], told: str | None
+) -> None:
+    """After several attempts; unless it has been told when to come back, or the endpoint has said so itself."""
+    assert last_answer(failed(500, *fields), ERROR, 0, attempts).headers.get("x-should-retry") == told
+
+
+def test_endpoints_fields_are_not_changed() -> None:
+    """Each answer is made anew."""
+    kept = failed(503)
+    last_answer(kept, ERROR, 5, 3)
+    assert len(kept.headers) == 2
+
+
+@pytest.mark.parametrize(("key", "body"), [("sk-1", b"bad key *** for ***"), ("", b"bad key sk-1 for sk-1")])
+def test_our_key_is_made_unreadable(key: str, body: bytes) -> None:
+    """Some endpoints repeat it in their errors."""
+    endpoint = Endpoint("main", "a", "h", 1)
+    endpoint.api_key = Secret(key)
+    fields = [(b"WWW-Authenticate", b"no sk-1"), (b"X-A", b"1")]
+    kept = failed_response(401, "", Headers(fields), b"bad key sk-1 for sk-1", endpoint)
+    assert kept.body == body
+    assert kept.headers.get("www-authenticate") == ("no ***" if key else "no sk-1")
+    assert kept.headers.get("x-a") == "1"
