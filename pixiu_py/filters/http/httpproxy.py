@@ -95,10 +95,11 @@ class HttpProxy(ProxyFilter):
         request = exchange.request
         pool = self.pools.get(endpoint)
         body = request.body
+        with_body = request.method != "HEAD"
         if request.upgrade and not body.exists:  # else it is passed on without: an upgrade is an offer (RFC 9110 §7.8)
             connection = await pool.connect()
             framing = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % encode(request.upgrade)
-            connection.send(self._head(exchange, endpoint, forwarded, framing))
+            connection.send(self._head(exchange, endpoint, forwarded, framing), with_body=with_body)
             response = await connection.response(self.timeouts.first_byte, self.timeouts.idle)
             if response.status == 101 and exchange.connection is not None:
                 return response, TunnelBody(connection, exchange.connection, self.config.tunnel_idle_timeout)
@@ -106,12 +107,12 @@ class HttpProxy(ProxyFilter):
         if not body.exists or (body.length is not None and body.length <= self.config.replay_limit):
             content = await body.read(self.config.replay_limit) if body.exists else b""
             head = self._head(exchange, endpoint, forwarded, _length_line(request, len(content)))
-            response = await attempt(pool, head, content, self.timeouts, with_body=request.method != "HEAD")
+            response = await attempt(pool, head, content, self.timeouts, with_body=with_body)
             return response, response
         # A body that cannot be sent twice goes over a new connection: a kept one may turn out to be closed.
         connection = await pool.connect()
         framing = b"Transfer-Encoding: chunked\r\n" if body.length is None else b"Content-Length: %d\r\n" % body.length
-        connection.send(self._head(exchange, endpoint, forwarded, framing), uploading=True)
+        connection.send(self._head(exchange, endpoint, forwarded, framing), with_body=with_body, uploading=True)
         upload = self.context.tasks.spawn(_upload(connection, body), "upload")
         try:
             response = await connection.response(self.timeouts.first_byte, self.timeouts.idle)

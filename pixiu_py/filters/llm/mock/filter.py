@@ -21,7 +21,7 @@ from pixiu_py.filters.llm.mock.model import Completion, complete
 from pixiu_py.filters.llm.mock.responses import Responses
 from pixiu_py.http.body import GeneratorBody
 from pixiu_py.http.exchange import Exchange, Response
-from pixiu_py.http.headers import Headers
+from pixiu_py.http.headers import Headers, encode
 from pixiu_py.http.local_reply import retry_after
 from pixiu_py.registry import Family, plugin
 
@@ -93,7 +93,7 @@ class MockModel(HttpFilter):
             return self._failure(api, self.config.status)
         allowed = METHODS.get(path)
         if allowed is None:
-            return self._error(None, AskError(404, f"There is no {path} here."))
+            return self._error(None, AskError(404, f"There is no {encode(path).decode('utf-8', 'replace')} here."))
         if method != allowed:
             response = self._error(api, AskError(405, f"{method} is not allowed on {path}; use {allowed}."))
             response.headers.set("Allow", allowed)
