@@ -34,6 +34,8 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.clusters.balancers.least_request",
     "pixiu_py.clusters.balancers.ring_hashing",
     "pixiu_py.clusters.balancers.maglev_hashing",
+    # stores
+    "pixiu_py.stores.memory",
     # retry policies
     "pixiu_py.upstream.retry",
 )

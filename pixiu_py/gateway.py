@@ -31,7 +31,7 @@ from pixiu_py.registry import Family, Registry
 from pixiu_py.tasks import Tasks
 
 if TYPE_CHECKING:
-    from pixiu_py.config.model import Config
+    from pixiu_py.config.model import AdapterRef, Config
     from pixiu_py.config.model import Listener as ListenerConfig
     from pixiu_py.settings import Settings
 
@@ -77,6 +77,9 @@ class Gateway:
         clusters.build(resources.clusters, context)
         self._resources.push_async_callback(clusters.close)
         await clusters.start()
+        for reference in resources.adapters:
+            if reference.enabled:
+                await self._adapter(reference, context)
         listeners = [await self._listener(config, context) for config in resources.listeners]
         if self.config.metric.enable:
             listeners.append(self._metrics(context))
@@ -91,6 +94,14 @@ class Gateway:
         access_log.start()
         self._resources.push_async_callback(access_log.close)
         return access_log
+
+    async def _adapter(self, reference: AdapterRef, context: Context) -> None:
+        found = self._registry.find(Family.ADAPTER, reference.name)
+        if found is None:
+            raise StartError(f"adapter {reference.name} is not known")
+        adapter = found.cls(reference.config, context)
+        self._resources.push_async_callback(adapter.close)
+        await adapter.start()
 
     async def _listener(self, config: ListenerConfig, context: Context) -> Listener:
         """Build a listener and start its filters; it does not accept yet."""
