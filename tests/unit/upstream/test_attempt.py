@@ -12,6 +12,7 @@ from pixiu_py.upstream.pool import ConnectionPool, PoolSettings
 from pixiu_py.upstream.response import UpstreamResponse
 from tests.fakes import actions
 from tests.fakes.actions import respond
+from tests.fakes.exchange import ListSink
 from tests.fakes.peer import PATIENCE, start
 from tests.fakes.upstream import Upstream
 
@@ -114,3 +115,33 @@ async def test_cancelled_attempt_leaves_nothing() -> None:
         await asyncio.wait_for(upstream.client_gone.wait(), PATIENCE)
         await asyncio.wait((task,))
         assert (task.cancelled(), pool.busy, pool.take()) == (True, 0, None)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["fresh", "kept"])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_cancelling_at_any_moment_leaves_nothing(kept: bool, chunked: bool) -> None:
+    """At each turn of the loop, from the first to the one after the last: the only place is free again."""
+    async with Upstream(respond(200, body=b"x" * 1000, chunked=chunked, split=(300, 600))) as upstream:
+        pool = pool_of(upstream, max_connections=1)
+
+        async def exchange() -> None:
+            await (await asked(pool)).pipe(ListSink())
+
+        finished = turns = 0
+        while finished < 3:
+            if kept:
+                await asyncio.wait_for(exchange(), PATIENCE)
+            task = start(exchange())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            finished += task.done()
+            task.cancel()
+            await asyncio.wait((task,))
+            await asyncio.sleep(0)
+            assert pool.busy == 0, f"after {turns} turns"
+            if not kept:
+                await pool.close()
+                pool = pool_of(upstream, max_connections=1)
+            turns += 1
+        assert turns > 5
+        await pool.close()

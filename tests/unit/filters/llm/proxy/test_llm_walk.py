@@ -107,6 +107,10 @@ class Case:
         self.proxy.done(exchange)
         return body
 
+    async def whole(self, exchange: Exchange) -> bytes:
+        """A whole exchange."""
+        return await self.finish(exchange, await self.ask(exchange))
+
     async def walk(self, start_at: str = "a", **document: Any) -> tuple[int, str]:
         """One request: its status, and the endpoints that were tried for it, in order."""
         exchange = self.exchange(start_at, **document)
@@ -350,6 +354,28 @@ async def test_client_that_leaves_leaves_nothing_behind(case: Make, script: Scri
     assert exchange.attempts[-1].error in ("cancelled", "status")
     pool = made.proxy.pools.get(endpoint)
     assert pool.busy == 0
+
+
+async def test_client_may_leave_at_any_moment(case: Make) -> None:
+    """At each turn of the loop, through a failure, a retry, a fallback and a stream: nothing is left of it."""
+    made = await case(error(500), bodies.chat_sse("b"), times=1, health_check_interval=0)
+    finished = turns = 0
+    while finished < 3:
+        exchange = made.exchange()
+        task = start(made.whole(exchange))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        finished += task.done()
+        task.cancel()
+        await asyncio.wait((task,))
+        made.proxy.done(exchange)
+        await asyncio.sleep(0)
+        for endpoint in made.cluster.endpoints:
+            assert (endpoint.in_flight, made.proxy.pools.get(endpoint).busy) == (0, 0), (
+                f"{endpoint} after {turns} turns"
+            )
+        turns += 1
+    assert turns > 10
 
 
 async def test_endpoint_is_in_flight_until_the_last_byte(case: Make) -> None:
