@@ -274,6 +274,7 @@ class AccessLog(Outer, frozen=True):
     path: Annotated[str, doc("File to append to; - is standard output.")] = "-"
     buffer_size: Annotated[Size, doc("Bytes held before a write.")] = 1048576
     flush_interval: Annotated[Duration, doc("Longest time a line is held.")] = 0.2
+    close_timeout: Annotated[Duration, doc("At the end, how long a reader that is stuck is waited for.")] = 5.0
 
 
 class LogConfig(Outer, frozen=True):

@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
+import stat
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -29,6 +32,8 @@ log = structlog.get_logger("pixiu_py.access_log")
 
 #: While a write is under way, this many buffers' worth of lines are kept.
 _BACKLOG = 4
+#: Milliseconds after which a writer that waits for a reader looks up whether it still should.
+_LOOK_UP = 100
 #: Of a model's name no more than this is logged; a path that is longer is rendered anew each time.
 _LONGEST_MODEL = 128
 _LONGEST_REMEMBERED = 256
@@ -46,6 +51,7 @@ class AccessLog:
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
+        self._give_up = threading.Event()
         #: Lines that could not be kept, and how many of them the log has been told of.
         self.dropped = 0
         self._told = 0
@@ -88,7 +94,7 @@ class AccessLog:
             self._timer = None
         if not self._lines or self._writing is not None or self._loop is None:
             return
-        self._writing = self._loop.run_in_executor(self._thread, _write_all, self._fd, self._take())
+        self._writing = self._loop.run_in_executor(self._thread, _write_all, self._fd, self._take(), self._give_up)
         self._writing.add_done_callback(self._written)
 
     def _take(self) -> bytes:
@@ -109,7 +115,9 @@ class AccessLog:
             self._flush()
 
     async def close(self) -> None:
-        """Write what is left and close the file."""
+        """Write what is left and close the file. A reader that is stuck is waited for no longer than ``close_timeout``."""
+        if self._loop is not None:
+            self._loop.call_later(self._config.close_timeout, self._give_up.set)
         while self._writing is not None or self._lines:
             self._flush()
             if self._writing is not None:
@@ -195,7 +203,15 @@ def _json(fields: dict[str, object]) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def _write_all(fd: int, data: bytes, give_up: threading.Event) -> None:
+    """Write everything. A pipe that nobody reads is waited for until ``give_up`` is set; raises ``TimeoutError`` then."""
+    ready = select.poll()
+    ready.register(fd, select.POLLOUT)
+    # A pipe that is ready takes this much without blocking (POSIX), a file takes all.
+    piece = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(fd).st_mode) else len(data)
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        if ready.poll(_LOOK_UP):
+            view = view[os.write(fd, view[:piece]) :]
+        elif give_up.is_set():
+            raise TimeoutError("nobody reads it")

@@ -212,6 +212,23 @@ async def test_stuck_reader_costs_lines_and_not_memory_or_time(start: Start) -> 
     os.close(writing)
 
 
+async def test_reader_that_is_stuck_does_not_keep_the_gateway_from_ending(start: Start, tmp_path: Path) -> None:
+    """Its lines are lost, and that is said; the end is not."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        log = start(pipe, close_timeout=0.01)
+        for _ in range(300):  # more than a pipe holds
+            log.write(served())
+        with capture_logs() as told:
+            async with asyncio.timeout(PATIENCE):
+                await log.close()
+        assert "access log cannot be written" in [entry["event"] for entry in told]
+    finally:
+        os.close(reader)
+
+
 def _drain(descriptor: int) -> None:
     try:
         while os.read(descriptor, 65536):
