@@ -22,7 +22,9 @@ def configure(level: str, format_: str) -> None:
     """Set up logging for this process. ``format_`` is ``json`` or ``console``; empty: console on a terminal, else json."""
     threshold = _LEVELS.get(level, logging.INFO)
     console = format_ == "console" or (not format_ and sys.stderr.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    renderer: Any = structlog.processors.JSONRenderer()
+    if console:  # where rich is installed, tracebacks would show local variables, and so credentials
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

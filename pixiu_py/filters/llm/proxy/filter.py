@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import field
 
 from pixiu_py.config.types import Duration, Size, doc
-from pixiu_py.errors import UpstreamError
+from pixiu_py.errors import DownstreamError, UpstreamError
 from pixiu_py.filters.llm.proxy.heartbeat import with_heartbeats
 from pixiu_py.filters.llm.proxy.walk import Walk
 from pixiu_py.filters.proxy import ProxyConfig, ProxyFilter
@@ -59,7 +59,7 @@ class LlmProxy(ProxyFilter):
         model = await self._model(request, cluster) if body and chooses_by_body else ""
         deadline = exchange.started + self.config.timeout if self.config.timeout else 0.0
         walk = Walk(self, exchange, cluster, body, model, deadline)
-        if self.config.heartbeat and body and await _wants_stream(request):
+        if self.config.heartbeat and body and await _wants_stream(request, self.config.max_body_size):
             return await with_heartbeats(walk, self.config.heartbeat, self.context.tasks)
         return await walk.answer()
 
@@ -74,6 +74,12 @@ class LlmProxy(ProxyFilter):
         return model if cluster.restricts_models and isinstance(model, str) else ""
 
 
-async def _wants_stream(request: Request) -> bool:
-    document = await request.json()
+async def _wants_stream(request: Request, limit: int) -> bool:
+    """Whether the body asks for a stream. One that is no JSON does not, and is the endpoint's business."""
+    try:
+        document = await request.json(limit)
+    except DownstreamError as error:
+        if error.status != 400:
+            raise
+        return False
     return isinstance(document, dict) and document.get("stream") is True

@@ -235,7 +235,7 @@ class Walk:
             config = self._proxy.config
             limits = gate.Limits(config.first_event_hold, config.event_limit)
             refused = await gate.refused(upstream, events, limits, self._proxy.context.clock)
-            if refused is not None and not self._accepted(refused, policy, record, upstream):
+            if refused is not None and not self._accepted(refused, endpoint, policy, upstream):
                 return None
         if not events and not self._deadline:
             return Response(status, upstream.headers, upstream, upstream.reason)
@@ -244,7 +244,7 @@ class Walk:
         return Response(status, upstream.headers, body, upstream.reason)
 
     def _accepted(
-        self, refused: tuple[int, str, bytes], policy: RetryPolicy, record: Attempt, upstream: UpstreamResponse
+        self, refused: tuple[int, str, bytes], endpoint: Endpoint, policy: RetryPolicy, upstream: UpstreamResponse
     ) -> bool:
         """Whether a stream that begins with an error is the answer all the same: it is when the client is at fault."""
         status, message, held = refused
@@ -253,11 +253,11 @@ class Walk:
         if self._verdict is Verdict.ANSWER:
             upstream.unread(held)
             return True
-        record.error = "stream_error"
+        self._exchange.attempts[-1].error = "stream_error"
         upstream.abort()
         error = {"message": message, "type": "upstream_error", "param": None, "code": status}
         headers = Headers([(b"Content-Type", b"application/json")])
-        self._failed = FailedResponse(status, "", headers, orjson.dumps({"error": error}))
+        self._failed = failed_response(status, "", headers, orjson.dumps({"error": error}), endpoint)
         return False
 
     async def _keep_failure(self, endpoint: Endpoint, upstream: UpstreamResponse) -> None:
