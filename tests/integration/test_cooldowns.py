@@ -113,7 +113,8 @@ async def test_rate_limit_is_a_rest_and_no_failure(gateway: StartGateway) -> Non
 async def test_cooldown_of_a_rejected_key(gateway: StartGateway) -> None:
     """An endpoint whose key is refused is left alone too."""
     async with Upstream([error(401)]) as bad, Upstream(chat("b")) as good:
-        running = await gateway(llm_conf(endpoint(bad, fallback=True, health_check_interval=LONG), endpoint(good)))
+        keyed = endpoint(bad, fallback=True, health_check_interval=LONG, api_key="refused")
+        running = await gateway(llm_conf(keyed, endpoint(good)))
         for _ in range(4):
             assert (await running.chat()).status == 200
 

@@ -9,6 +9,9 @@ outcome             same endpoint again      another endpoint            held ag
 429                 if the policy has tries  yes                         a rest for Retry-After, no failure
 408 5xx, no head    if the policy has tries  yes                         a failure
 ==================  =======================  ==========================  =======================================
+
+A key that the client brought says nothing about the endpoint: then a 401, 402 or 403 falls back and is held against nobody.
+Otherwise one client with a bad key could have every endpoint cool down for all.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ class Blame(Enum):
     """What an outcome says about its endpoint."""
 
     SUCCESS = "success"
+    NOTHING = "nothing"
     REST = "rest"
     FAILURE = "failure"
 
@@ -43,10 +47,15 @@ def judge(status: int, retry_on: Collection[int], fall_back_on: Collection[int])
     return Verdict.ANSWER
 
 
-def blame(status: int, verdict: Verdict) -> Blame:
-    """What is held against an endpoint that ended a request with ``status``, 0 for no response."""
+def blame(status: int, verdict: Verdict, own_key: bool) -> Blame:
+    """What is held against an endpoint that ended a request with ``status``, 0 for no response.
+
+    ``own_key`` tells whether the credential was the endpoint's own, not the client's.
+    """
     if status == 429:
         return Blame.REST
+    if verdict is Verdict.FALL_BACK and not own_key:
+        return Blame.NOTHING
     if verdict is not Verdict.ANSWER:
         return Blame.FAILURE
     return Blame.SUCCESS

@@ -161,8 +161,10 @@ class Walk:
 
     def _hold_against(self, endpoint: Endpoint, policy: RetryPolicy, number: int) -> None:
         now = self._proxy.context.clock()
-        verdict = blame(self._status, self._verdict)
-        if verdict is Blame.FAILURE:
+        verdict = blame(self._status, self._verdict, own_key=endpoint.api_key is not None)
+        if verdict is Blame.NOTHING:
+            endpoint.cooldown.released()
+        elif verdict is Blame.FAILURE:
             endpoint.cooldown.failed(now, self._exchange.attempts[-1].error)
         asked = self._asked
         if asked is None and verdict is Blame.REST:

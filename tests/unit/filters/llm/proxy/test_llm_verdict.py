@@ -28,7 +28,14 @@ def test_verdicts(statuses: tuple[int, ...], verdict: Verdict, blamed: Blame) ->
     """The table: a client's own fault is never tried again, nor is it the endpoint's."""
     for status in statuses:
         assert judge(status, RETRYABLE, FALL_BACK_ON) is verdict, status
-        assert blame(status, verdict) is blamed, status
+        assert blame(status, verdict, own_key=True) is blamed, status
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_key_of_the_client_is_not_held_against_the_endpoint(status: int) -> None:
+    """Else one client with a bad key could have every endpoint cool down for all."""
+    assert blame(status, Verdict.FALL_BACK, own_key=False) is Blame.NOTHING
+    assert blame(500, Verdict.RETRY, own_key=False) is Blame.FAILURE
 
 
 def test_policies_may_say_otherwise() -> None:

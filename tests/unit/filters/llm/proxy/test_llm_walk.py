@@ -213,10 +213,17 @@ async def test_clients_own_fault_is_its_answer(case: Make, status: int) -> None:
 
 @pytest.mark.parametrize("status", [401, 402, 403])
 async def test_refused_credential_is_not_tried_again_there(case: Make, status: int) -> None:
-    """The next endpoint has another; this one has failed."""
-    made = await case(error(status), chat("b"), times=3)
+    """The next endpoint has another; this one has failed, if the credential was its own."""
+    made = await case(error(status), chat("b"), times=3, api_key=[Secret("ka"), None])
     assert await made.walk() == (200, "ab")
     assert made.endpoint("a").cooldown.failures == 1
+
+
+async def test_refused_credential_of_the_client_is_held_against_nobody(case: Make) -> None:
+    """Each endpoint has its say, and none cools down for the others' requests."""
+    made = await case(error(401), error(403), times=3)
+    assert await made.walk() == (403, "ab")
+    assert [made.endpoint(name).cooldown.untroubled for name in "ab"] == [True, True]
 
 
 @pytest.mark.parametrize(
