@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 from tests.conftest import StartGateway
 from tests.fakes.bodies import chat, error, rate_limited
@@ -22,7 +23,7 @@ async def test_each_pause_is_what_the_attempt_before_it_asked_for(gateway: Start
     async with Upstream(script) as upstream:
         running = await gateway(llm_conf(endpoint(upstream, retry=3)))
         assert (await running.chat()).status == 200
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
     assert pauses[0] >= 0.29
     assert pauses[1] < 0.25
     assert 0.09 <= pauses[2] < 0.29
