@@ -65,11 +65,16 @@ class Cooldown:
         if self.until and self.state(now) is State.TRIAL:
             self.trial_until = now + self.seconds
 
-    def succeeded(self) -> None:
-        """The endpoint answered well: everything is forgiven."""
+    def succeeded(self, now: float) -> None:
+        """The endpoint answered well: its failures are forgiven.
+
+        A rest goes on to its end: the answer may be to a request that was sent before the endpoint asked for the rest.
+        """
         self.failures = 0
-        self.until = self.trial_until = self.resting_until = 0.0
+        self.until = self.trial_until = 0.0
         self.reason = ""
+        if self.resting_until <= now:
+            self.resting_until = 0.0
 
     def failed(self, now: float, reason: str = "") -> None:
         """The endpoint failed. Starts a cooldown at the threshold, and again when a trial failed."""

@@ -34,10 +34,10 @@ STREAM = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type: text/event-stream\r\nTran
 EVENT = b'12\r\ndata: {"a": "b"}\n\n\r\n'
 DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
-#: Python functions entered, and coroutines resumed, for one plain request, from the client's bytes to the access-log line;
+#: Functions of ours entered, and coroutines resumed, for one plain request, from the client's bytes to the access-log line;
 #: and for one event of a stream. Measured, with a little room. Raise them only with a reason.
-CALLS_PER_REQUEST = 216
-CALLS_PER_EVENT = 18
+CALLS_PER_REQUEST = 128
+CALLS_PER_EVENT = 9
 
 
 class Wire(asyncio.Transport):
@@ -136,7 +136,7 @@ def calls(run: Callable[[], None]) -> int:
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
         nonlocal count
-        count += event == "call"
+        count += event == "call" and "pixiu_py" in frame.f_code.co_filename
 
     sys.setprofile(profile)
     try:
@@ -174,19 +174,20 @@ async def test_calls_of_an_event(bench: Bench) -> None:
 
 
 async def test_calls_of_a_plain_request(bench: Bench) -> None:
-    count = 0
+    """The fewest of several: a timer of the loop may strike during any of them."""
+    counts = []
+    for _ in range(10):
+        counts.append(0)
 
-    def profile(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal count
-        count += event == "call" and "pytest" not in frame.f_code.co_filename
+        def profile(frame: FrameType, event: str, argument: Any) -> None:
+            counts[-1] += event == "call" and "pixiu_py" in frame.f_code.co_filename
 
-    sys.setprofile(profile)
-    try:
-        for _ in range(10):
+        sys.setprofile(profile)
+        try:
             await bench.ask()
-    finally:
-        sys.setprofile(None)
-    assert count / 10 <= CALLS_PER_REQUEST
+        finally:
+            sys.setprofile(None)
+    assert 0 < min(counts) <= CALLS_PER_REQUEST
 
 
 async def test_request_leaves_no_garbage_in_cycles(bench: Bench) -> None:

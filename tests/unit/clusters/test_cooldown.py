@@ -52,7 +52,7 @@ def resting() -> Cooldown:
 
 EVENTS: dict[str, Callable[[Cooldown], None]] = {
     "begin": lambda cooldown: cooldown.begin(NOW),
-    "succeeded": lambda cooldown: cooldown.succeeded(),
+    "succeeded": lambda cooldown: cooldown.succeeded(NOW),
     "failed": lambda cooldown: cooldown.failed(NOW, "reset"),
     "rest": lambda cooldown: cooldown.rest(NOW, 3.0),
     "released": lambda cooldown: cooldown.released(),
@@ -67,7 +67,7 @@ TABLE = {
     cooling: (C, R, C, P, C),
     trial: (C, R, C, P, T),
     trying: (C, R, C, P, T),
-    resting: (P, R, P, P, P),
+    resting: (P, P, P, P, P),
 }
 
 
@@ -111,10 +111,19 @@ def test_a_failed_trial_starts_the_cooldown_anew() -> None:
 
 def test_success_forgives_everything_so_the_threshold_counts_failures_in_a_row() -> None:
     cooldown = suspect()
-    cooldown.succeeded()
+    cooldown.succeeded(NOW)
     assert cooldown.untroubled
     cooldown.failed(NOW)
     assert cooldown.state(NOW) is R
+
+
+def test_a_success_does_not_end_a_rest_before_its_time() -> None:
+    """It may be the answer to a request that was sent before the endpoint asked for the rest."""
+    cooldown = resting()
+    cooldown.succeeded(NOW + 1)
+    assert cooldown.ends() == NOW + 5.0
+    cooldown.succeeded(NOW + 5.0)
+    assert cooldown.untroubled
 
 
 def test_a_rest_is_no_failure_and_needs_no_trial() -> None:

@@ -68,7 +68,9 @@ class LlmProxy(ProxyFilter):
         endpoint.cooldown.failed(self.context.clock(), error.kind)
 
     async def _model(self, request: Request, cluster: Cluster) -> str:
-        """The model that is asked for, when the choice of an endpoint depends on it."""
+        """The model that is asked for, when the choice of an endpoint depends on it. A form (an upload) names none."""
+        if (request.headers.get("content-type") or "").startswith("multipart/"):
+            return ""
         document = await request.json(self.config.max_body_size)
         model = document.get("model") if isinstance(document, dict) else None
         return model if cluster.restricts_models and isinstance(model, str) else ""

@@ -108,6 +108,8 @@ class Walk:
             endpoint = self._next(endpoint)
         exchange = self._exchange
         exchange.error = self._error
+        if self._failed is None and self._error is not None:
+            exchange.end_reason = self._error.kind
         wait = wait_until_ready(self._candidates, self._proxy.context.clock())
         return last_answer(self._failed, self._error or UpstreamError(), wait, len(exchange.attempts))
 
@@ -142,7 +144,7 @@ class Walk:
             response = await self._attempt(endpoint, policy)
             if response is not None:
                 if not endpoint.cooldown.untroubled:
-                    endpoint.cooldown.succeeded()
+                    endpoint.cooldown.succeeded(self._proxy.context.clock())
                 return response
             if number >= policy.tries or self._verdict is Verdict.FALL_BACK:
                 break

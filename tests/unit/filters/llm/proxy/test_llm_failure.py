@@ -84,3 +84,12 @@ def test_our_key_is_made_unreadable(key: str, body: bytes) -> None:
     assert kept.body == body
     assert kept.headers.get("www-authenticate") == ("no ***" if key else "no sk-1")
     assert kept.headers.get("x-a") == "1"
+
+
+@pytest.mark.parametrize(("key", "left"), [("sk-very-secret", b"key *** is bad"), ("none", b"key none is bad")])
+def test_a_key_is_hidden_and_a_word_is_not(key: str, left: bytes) -> None:
+    """What local engines take for a key is no secret, and may be any word of an answer."""
+    endpoint = Endpoint("c", "a", "127.0.0.1", 1)
+    endpoint.api_key = Secret(key)
+    kept = failed_response(401, "", Headers(), b"key %b is bad" % key.encode(), endpoint)
+    assert kept.body == left

@@ -60,6 +60,13 @@ async def test_model_is_needed_where_endpoints_restrict_theirs(upstream: Upstrea
         assert (await ask(exchange_for(upstream, body, models=["m"]))).status == 200
 
 
+async def test_upload_names_no_model(upstream: Upstream) -> None:
+    """A form, such as a sound to be written down, is passed on although it is no JSON."""
+    exchange = exchange_for(upstream, b"--x\r\n", models=["m"])
+    exchange.request.headers.set("Content-Type", "multipart/form-data; boundary=x")
+    assert (await ask(exchange)).status == 200
+
+
 async def test_body_is_limited(upstream: Upstream) -> None:
     """It has to be kept so that it can be sent again."""
     with pytest.raises(BodyTooLarge):
