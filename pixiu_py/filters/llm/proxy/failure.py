@@ -13,8 +13,8 @@ from pixiu_py.http.local_reply import error_reply, retry_after
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
 
-#: A shorter key, such as EMPTY or none, is no secret, and might be any word of an answer.
-SHORTEST_SECRET = 8
+#: A key of fewer letters and nothing else, such as EMPTY or none, is no secret, and might be any word of an answer.
+SHORTEST_WORD = 8
 #: Statuses after which a client does well to come back later.
 _COME_BACK = frozenset((429, 503))
 
@@ -32,7 +32,7 @@ class FailedResponse:
 def failed_response(status: int, reason: str, headers: Headers, body: bytes, endpoint: Endpoint) -> FailedResponse:
     """Keep a failed answer. A key of ours that the endpoint repeats in it is made unreadable."""
     key = endpoint.api_key.reveal().encode() if endpoint.api_key else b""
-    if len(key) >= SHORTEST_SECRET:
+    if key and not (key.isalpha() and len(key) < SHORTEST_WORD):
         body = body.replace(key, b"***")
         headers = Headers([(name, value.replace(key, b"***")) for name, value in headers.raw])
     return FailedResponse(status, reason, headers, body)
