@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pixiu_py.errors import UpstreamError, UpstreamReset
 from pixiu_py.filters.llm.dialect import CHAT, MESSAGES, OTHER, RESPONSES, Dialect
-from pixiu_py.filters.llm.proxy.stream import EventStreamSink, LlmBody
+from pixiu_py.filters.llm.proxy.stream import EventStreamBody, EventStreamSink
 from pixiu_py.http.sse import SseParser
 from tests.fakes.exchange import ListSink, make_exchange
 
@@ -57,7 +57,7 @@ class Scripted:
 def received(pieces: list[bytes], breaks: bool, dialect: Dialect) -> tuple[bytes, bool]:
     """What the client got, and whether its response was finished."""
     sink = ListSink()
-    body = LlmBody(cast(Any, Scripted(pieces, breaks)), dialect, 0.0, make_exchange(), LIMIT)
+    body = EventStreamBody(cast(Any, Scripted(pieces, breaks)), dialect, make_exchange(), LIMIT)
     try:
         asyncio.run(body.pipe(cast(Any, sink)))
     except UpstreamError:

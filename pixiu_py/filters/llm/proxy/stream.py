@@ -6,17 +6,15 @@ event that ends it is well-formed. Any other body that breaks ends with an abort
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pixiu_py.errors import StreamTruncated, UpstreamError, UpstreamTimeout
+from pixiu_py.errors import StreamTruncated, UpstreamError
 
 if TYPE_CHECKING:
     from pixiu_py.filters.llm.dialect import Dialect
-    from pixiu_py.http.body import Sink
+    from pixiu_py.http.body import Body, Sink
     from pixiu_py.http.exchange import Exchange
-    from pixiu_py.upstream.response import UpstreamResponse
 
 #: What an event ends with: an empty line, in each of the ways in which lines may end (CRLF CRLF ends with the second).
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
@@ -92,33 +90,26 @@ def _end_of_events(data: bytes) -> int:
     return max(at + len(mark) if (at := data.rfind(mark)) >= 0 else 0 for mark in _ENDS)
 
 
-class LlmBody:
-    """The body of an answer that has to be watched: an event stream, or one with a total time."""
+class EventStreamBody:
+    """The body of an event stream that is watched for its end."""
 
-    __slots__ = ("_deadline", "_dialect", "_event_limit", "_exchange", "_response", "length")
+    length: int | None = None  # it may get one event more than the endpoint sends
 
-    def __init__(
-        self, response: UpstreamResponse, dialect: Dialect | None, deadline: float, exchange: Exchange, event_limit: int
-    ) -> None:
-        self._response = response
-        #: The client's API; None when the body is no event stream.
+    __slots__ = ("_body", "_dialect", "_event_limit", "_exchange")
+
+    def __init__(self, body: Body, dialect: Dialect, exchange: Exchange, event_limit: int) -> None:
+        self._body = body
+        #: The client's API.
         self._dialect = dialect
-        #: Monotonic time at which the whole exchange must have ended; 0 for no limit.
-        self._deadline = deadline
         self._exchange = exchange
         self._event_limit = event_limit
-        #: An event stream may get one event more than the endpoint sends.
-        self.length = response.length if dialect is None else None
 
     async def pipe(self, sink: Sink) -> None:
-        """See ``Body.pipe``. An event stream that breaks between two events is finished with an error event."""
+        """See ``Body.pipe``. A stream that breaks between two events is finished with an error event."""
         dialect = self._dialect
-        if dialect is None:
-            await self._relay(sink)
-            return
         events = EventStreamSink(sink, self._event_limit)
         try:
-            await self._relay(events)
+            await self._body.pipe(events)
             if not dialect.complete(events.last_events):
                 raise StreamTruncated("upstream ended the stream before it was complete")
         except UpstreamError as error:
@@ -131,16 +122,6 @@ class LlmBody:
                 return
         sink.finish(events.take_rest())
 
-    async def _relay(self, sink: Sink) -> None:
-        if not self._deadline:
-            await self._response.pipe(sink)
-            return
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                await self._response.pipe(sink)
-        except TimeoutError:
-            raise UpstreamTimeout("total") from None
-
     def abort(self) -> None:
         """See ``Body.abort``."""
-        self._response.abort()
+        self._body.abort()

@@ -12,9 +12,9 @@ from pixiu_py.errors import UpstreamError, UpstreamTimeout
 from pixiu_py.filters.llm.dialect import Dialect, dialect_of, is_event_stream
 from pixiu_py.filters.llm.proxy import gate
 from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
-from pixiu_py.filters.llm.proxy.stream import LlmBody
+from pixiu_py.filters.llm.proxy.stream import EventStreamBody
 from pixiu_py.filters.llm.proxy.verdict import Blame, Verdict, blame, judge, pause, retry_after
-from pixiu_py.filters.proxy import UPSTREAM_HOST, no_endpoint
+from pixiu_py.filters.proxy import UPSTREAM_HOST, TimedBody, no_endpoint
 from pixiu_py.http.exchange import Attempt, Response
 from pixiu_py.http.headers import Headers
 from pixiu_py.http.local_reply import local_reply, message_for
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.filters.llm.proxy.filter import LlmProxy
+    from pixiu_py.http.body import Body
     from pixiu_py.http.exchange import Exchange
     from pixiu_py.upstream.response import UpstreamResponse
 
@@ -233,7 +234,6 @@ class Walk:
             record.error = "status"
             await self._keep_failure(endpoint, upstream)
             return None
-        exchange = self._exchange
         events = is_event_stream(upstream.headers)
         if status < 300 and (events or not upstream.begun) and self._next(endpoint) is not None:
             config = self._proxy.config
@@ -241,10 +241,9 @@ class Walk:
             refused = await gate.refused(upstream, events, limits, self._proxy.context.clock)
             if refused is not None and not self._accepted(refused, endpoint, policy, upstream):
                 return None
-        if not events and not self._deadline:
-            return Response(status, upstream.headers, upstream, upstream.reason)
-        dialect = self._dialect if events else None
-        body = LlmBody(upstream, dialect, self._deadline, exchange, self._proxy.config.event_limit)
+        body: Body = TimedBody(upstream, self._deadline) if self._deadline else upstream
+        if events:
+            body = EventStreamBody(body, self._dialect, self._exchange, self._proxy.config.event_limit)
         return Response(status, upstream.headers, body, upstream.reason)
 
     def _accepted(

@@ -9,10 +9,10 @@ import pytest
 
 from pixiu_py.errors import ClientGone, UpstreamReset
 from pixiu_py.filters.llm.dialect import CHAT, OTHER, Dialect
-from pixiu_py.filters.llm.proxy.stream import EventStreamSink, LlmBody
+from pixiu_py.filters.llm.proxy.stream import EventStreamBody, EventStreamSink
+from pixiu_py.filters.proxy import TimedBody
 from pixiu_py.http.body import Sink
 from pixiu_py.http.exchange import Exchange
-from pixiu_py.upstream.response import UpstreamResponse
 from tests.fakes.bodies import DONE, chat_events, chunk_event
 from tests.fakes.exchange import ListSink, make_exchange
 
@@ -44,16 +44,16 @@ class Scripted:
         self.aborted = True
 
 
-def body_of(response: Scripted, dialect: Dialect | None = CHAT, deadline: float = 0.0) -> tuple[LlmBody, Exchange]:
+def body_of(response: Any, dialect: Dialect = CHAT) -> tuple[EventStreamBody, Exchange]:
     """The body of an exchange of its own."""
     exchange = make_exchange()
-    return LlmBody(cast(UpstreamResponse, response), dialect, deadline, exchange, LIMIT), exchange
+    return EventStreamBody(response, dialect, exchange, LIMIT), exchange
 
 
-async def send(response: Scripted, dialect: Dialect | None = CHAT, deadline: float = 0.0) -> tuple[ListSink, str]:
+async def send(response: Any, dialect: Dialect = CHAT) -> tuple[ListSink, str]:
     """What the client got, and how the exchange says that it broke."""
     sink = ListSink()
-    body, exchange = body_of(response, dialect, deadline)
+    body, exchange = body_of(response, dialect)
     await body.pipe(cast(Any, sink))
     return sink, exchange.end_reason
 
@@ -89,12 +89,6 @@ async def test_last_event_without_its_empty_line_is_sent() -> None:
     sink, broken = await send(Scripted([chunk_event("a", "stop"), DONE.rstrip(b"\n")]))
     assert sink.content == chunk_event("a", "stop") + DONE.rstrip(b"\n")
     assert broken == ""
-
-
-async def test_other_bodies_break_off() -> None:
-    """What is no event stream cannot be given an end: the writer aborts the connection."""
-    with pytest.raises(UpstreamReset):
-        await send(Scripted([b"half"], UpstreamReset()), None)
 
 
 async def test_unknown_api_breaks_like_the_known_ones() -> None:
@@ -136,14 +130,14 @@ async def test_client_that_leaves_blames_nobody() -> None:
 async def test_deadline_ends_a_stream() -> None:
     """With an error event, as any other break."""
     deadline = asyncio.get_running_loop().time() + 0.02
-    sink, broken = await send(Scripted([chunk_event("a")], hold=True), CHAT, deadline)
+    sink, broken = await send(TimedBody(Scripted([chunk_event("a")], hold=True), deadline))
     assert broken == "timeout_total"
     assert b"timeout_total" in sink.content
 
 
-def test_length_is_kept_only_where_nothing_is_added() -> None:
-    """An event stream may grow by one event."""
-    assert [body_of(Scripted([]), dialect)[0].length for dialect in (None, CHAT)] == [10, None]
+def test_stream_states_no_length() -> None:
+    """One event may be added, whatever the endpoint has stated."""
+    assert body_of(Scripted([]))[0].length is None
 
 
 def test_abort_lets_go_of_the_response() -> None:
