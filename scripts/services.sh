@@ -10,6 +10,8 @@ need() {
 
 need curl curl
 need openssl openssl
+need redis-server redis-server
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 
 if [ "${#missing[@]}" -eq 0 ]; then
     exit 0
