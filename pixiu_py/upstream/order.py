@@ -36,6 +36,11 @@ def next_endpoint(
     return None
 
 
+def first_available(endpoints: Sequence[Endpoint], now: float) -> Endpoint | None:
+    """The first that is not cooling down."""
+    return next((endpoint for endpoint in endpoints if endpoint.cooldown.available(now)), None)
+
+
 def soonest(candidates: Sequence[Endpoint]) -> Endpoint | None:
     """The endpoint that may be asked first again."""
     return min(candidates, key=lambda endpoint: endpoint.cooldown.ends(), default=None)

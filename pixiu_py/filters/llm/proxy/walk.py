@@ -1,4 +1,4 @@
-"""The fallback loop: from endpoint to endpoint, for one request."""
+"""The fallback loop: from model to model and from endpoint to endpoint, for one request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import orjson
 
 from pixiu_py.errors import UpstreamError, UpstreamTimeout
 from pixiu_py.filters.llm.dialect import Dialect, dialect_of, is_event_stream
+from pixiu_py.filters.llm.plan import PLAN, Plan
 from pixiu_py.filters.llm.proxy import gate
 from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
 from pixiu_py.filters.llm.proxy.stream import EventStreamBody
@@ -21,11 +22,11 @@ from pixiu_py.http.local_reply import local_reply, message_for
 from pixiu_py.http.splice import replace_string
 from pixiu_py.upstream.attempt import attempt
 from pixiu_py.upstream.head import Forwarded, endpoint_credentials, request_head
-from pixiu_py.upstream.order import first_endpoint, next_endpoint, wait_until_ready
+from pixiu_py.upstream.order import first_available, first_endpoint, next_endpoint, wait_until_ready
 from pixiu_py.upstream.retry import NoRetry, RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
     from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.clusters.endpoint import Endpoint
@@ -41,7 +42,7 @@ _ONE_TRY = NoRetry(None)
 
 
 class Walk:
-    """One request's way through the endpoints of its cluster."""
+    """One request's way through the endpoints of its cluster, for one model after the other if a plan names several."""
 
     __slots__ = (
         "_asked",
@@ -55,6 +56,9 @@ class Walk:
         "_failed",
         "_forwarded",
         "_model",
+        "_models",
+        "_named",
+        "_plan",
         "_proxy",
         "_status",
         "_tried",
@@ -68,12 +72,20 @@ class Walk:
         self._exchange = exchange
         self._cluster = cluster
         self._body = body
-        self._model = model
+        #: The model that the body names, if that is known.
+        self._named = model
         self._deadline = deadline
+        self._plan: Plan | None = exchange.params.get(PLAN)
+        #: The planned models whose turn has not come yet.
+        self._models: tuple[str, ...] = ()
+        self._model = model
         self._candidates = cluster.candidates(model)
         self._forwarded = Forwarded(exchange.request.headers.raw)
         self._dialect = dialect_of(exchange.request.path)
         self._tried: set[Endpoint] = set()
+        if self._plan is not None and self._plan.models:
+            self._models = self._plan.models
+            self._turn_to_next_model()
         # The outcome of the latest attempt.
         self._status = 0
         self._verdict = Verdict.RETRY
@@ -98,36 +110,76 @@ class Walk:
             raise UpstreamTimeout("total") from None
 
     async def _answer(self) -> Response:
-        endpoint = self._first()
-        if endpoint is None:
-            return self._nobody()
-        while endpoint is not None:
-            self._tried.add(endpoint)
-            response = await self._at_endpoint(endpoint)
+        while True:
+            response = await self._at_model()
             if response is not None:
                 return response
-            endpoint = self._next(endpoint)
+            if not self._models:
+                break
+            self._turn_to_next_model()
         exchange = self._exchange
+        if not exchange.attempts:
+            return self._nobody()
         exchange.error = self._error
         if self._failed is None and self._error is not None:
             exchange.end_reason = self._error.kind
         wait = wait_until_ready(self._candidates, self._proxy.context.clock())
         return last_answer(self._failed, self._error or UpstreamError(), wait, len(exchange.attempts))
 
-    # --- which endpoint --------------------------------------------------------------------------------------------
+    # --- which model, which endpoint -------------------------------------------------------------------------------
+
+    async def _at_model(self) -> Response | None:
+        """Try the endpoints of one model. None: all that may be asked have failed, or there are none."""
+        endpoint = self._first()
+        while endpoint is not None:
+            self._tried.add(endpoint)
+            response = await self._at_endpoint(endpoint)
+            if response is not None:
+                return response
+            endpoint = self._next(endpoint)
+        return None
+
+    def _turn_to_next_model(self) -> None:
+        """The next of the planned models; one whose endpoints all cool down has to wait for those that can answer now."""
+        now = self._proxy.context.clock()
+        candidates = self._cluster.candidates
+        ready = (model for model in self._models if first_available(candidates(model), now) is not None)
+        self._model = model = next(ready, self._models[0])
+        self._models = tuple(other for other in self._models if other != model)
+        self._candidates = candidates(model)
+        self._tried.clear()  # what failed for one model may well serve another
 
     def _first(self) -> Endpoint | None:
+        now = self._proxy.context.clock()
         preferred_id = self._exchange.params.get(PREFERRED_ENDPOINT)
         preferred = self._cluster.find(preferred_id) if preferred_id else None
         if preferred is not None and preferred not in self._candidates:
             preferred = None
+        if preferred is None:
+            preferred = first_available(self._ranked(), now)
         picked = self._cluster.pick(self._exchange, self._model)
-        return first_endpoint(self._candidates, preferred, picked, self._proxy.context.clock())
+        return first_endpoint(self._candidates, preferred, picked, now)
 
     def _next(self, endpoint: Endpoint) -> Endpoint | None:
         if not endpoint.fallback:
             return None
-        return next_endpoint(self._candidates, endpoint, self._tried, self._proxy.context.clock())
+        now = self._proxy.context.clock()
+        ranked = first_available(self._ranked(), now)
+        return ranked if ranked is not None else next_endpoint(self._candidates, endpoint, self._tried, now)
+
+    def _ranked(self) -> Sequence[Endpoint]:
+        """What the plan would try next, best first."""
+        if self._plan is None or self._plan.rank is None:
+            return ()
+        return self._plan.rank([endpoint for endpoint in self._candidates if endpoint not in self._tried])
+
+    def _elsewhere(self, endpoint: Endpoint) -> bool:
+        """Whether anyone could answer if ``endpoint`` does not."""
+        if any(self._cluster.candidates(model) for model in self._models):
+            return True
+        if not endpoint.fallback:
+            return False
+        return next_endpoint(self._candidates, endpoint, self._tried, self._proxy.context.clock()) is not None
 
     def _nobody(self) -> Response:
         if self._model and not self._cluster.serves(self._model):
@@ -150,8 +202,7 @@ class Walk:
             if number >= policy.tries or self._verdict is Verdict.FALL_BACK:
                 break
             delay = policy.delay(number, self._proxy.context.random)
-            elsewhere = self._next(endpoint) is not None
-            wait = pause(delay, self._asked, policy.max_retry_after, elsewhere)
+            wait = pause(delay, self._asked, policy.max_retry_after, self._elsewhere(endpoint))
             if wait is None:
                 break
             try:
@@ -215,8 +266,11 @@ class Walk:
         forwarded = self._forwarded
         body = self._body
         name = endpoint.models.get(self._model, self._model)
-        if name != self._model:
+        if name != self._named:
             body = replace_string(body, "model", name)
+        if self._plan is not None:
+            for edit in self._plan.edits:
+                body = edit(body, endpoint, self._model)
         framing = b"Content-Length: %d\r\n" % len(body) if body or request.method == "POST" else b""
         credentials = endpoint_credentials(endpoint, forwarded.credentials)
         host = self._exchange.params.get(UPSTREAM_HOST, "")
@@ -235,7 +289,7 @@ class Walk:
             await self._keep_failure(endpoint, upstream)
             return None
         events = is_event_stream(upstream.headers)
-        if status < 300 and (events or not upstream.begun) and self._next(endpoint) is not None:
+        if status < 300 and (events or not upstream.begun) and self._elsewhere(endpoint):
             config = self._proxy.config
             limits = gate.Limits(config.first_event_hold, config.event_limit)
             refused = await gate.refused(upstream, events, limits, self._proxy.context.clock)
