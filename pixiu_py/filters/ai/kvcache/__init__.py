@@ -1,0 +1,1 @@
+"""KV-cache-aware routing: ``dgp.filter.ai.kvcache``."""
