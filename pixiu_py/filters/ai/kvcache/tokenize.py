@@ -1,0 +1,143 @@
+"""The tokens of a prompt, from an engine's own tokenizer. Only the engine knows its chat template, so it is asked with the
+client's whole request: contents that are joined to one text give other tokens.
+
+Two dialects. vLLM takes a chat body as it is. llama-server takes a text, which ``/apply-template`` makes of a chat; for
+vLLM's form it answers 200 with no tokens, so no tokens for a prompt that is not empty are a failure, and tell the two apart.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import orjson
+
+from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.http.splice import replace_string
+
+VLLM, LLAMA = "vllm", "llama-server"
+#: Tokenizers whose dialect is remembered.
+_MOST_KNOWN = 1024
+
+#: Tokens, 4 bytes each.
+Tokens = array
+
+
+class Tokenizer:
+    """Asks tokenizers. ``dialect`` empty: found out for each, and remembered."""
+
+    def __init__(self, wire: Wire, dialect: str = "") -> None:
+        self._wire = wire
+        self._dialect = dialect
+        self._known: dict[str, str] = {}
+
+    async def tokens(
+        self, base: str, prompt: Prompt, model: str, timeout: float, headers: dict[str, str] | None = None
+    ) -> Tokens[int]:
+        """The tokens of ``prompt`` for ``model``, as the engine at ``base`` names it. Raises ``CallFailed``."""
+        if prompt.tokens is not None:
+            return prompt.tokens
+        dialect = self._dialect or self._known.get(base, "")
+        if dialect == LLAMA:
+            return await self._llama(base, prompt, timeout, headers)
+        try:
+            answer = await self._wire.post(base + "/tokenize", prompt.for_vllm(model), timeout, headers)
+            tokens = tokens_of(answer)
+        except NoTokens:
+            if dialect:
+                raise
+            tokens = await self._llama(base, prompt, timeout, headers)
+            self._remember(base, LLAMA)
+        else:
+            self._remember(base, VLLM)
+        return tokens
+
+    async def _llama(self, base: str, prompt: Prompt, timeout: float, headers: dict[str, str] | None) -> Tokens[int]:
+        text = prompt.text
+        if text is None:
+            answer = await self._wire.post(base + "/apply-template", prompt.body, timeout, headers)
+            text = answer.get("prompt") if isinstance(answer, dict) else None
+            if not isinstance(text, str):
+                raise CallFailed("answer", "a template without a prompt")
+        document = {"content": text, "add_special": True, "with_pieces": False}
+        return tokens_of(await self._wire.post(base + "/tokenize", document, timeout, headers))
+
+    def _remember(self, base: str, dialect: str) -> None:
+        if base in self._known or len(self._known) < _MOST_KNOWN:
+            self._known[base] = dialect
+
+
+class NoTokens(CallFailed):
+    """A tokenizer that answers well and finds no tokens."""
+
+    def __init__(self) -> None:
+        super().__init__("answer", "no tokens for a prompt that is not empty")
+
+
+class Prompt:
+    """The prompt of one request, in the form in which tokenizers take it."""
+
+    __slots__ = ("body", "text", "tokens")
+
+    def __init__(self, body: bytes, text: str | None = None, tokens: Tokens[int] | None = None) -> None:
+        #: A request with ``messages``, or with one ``prompt``.
+        self.body = body
+        #: The text, when the request has no messages.
+        self.text = text
+        #: The tokens, when the client has sent them itself.
+        self.tokens = tokens
+
+    def for_vllm(self, model: str) -> bytes:
+        """The body for vLLM, under its own name for the model."""
+        return replace_string(self.body, "model", model) if model else self.body
+
+
+def prompt_of(document: Any, body: bytes) -> Prompt | None:
+    """The prompt in a request's body; None when there is none that can be tokenized whole.
+
+    ``messages`` of the Chat Completions API go as they are, those of the Messages API with their ``system`` in front. Of
+    ``prompt``, a text or a list of one; a list of numbers is tokens already.
+    """
+    if not isinstance(document, dict):
+        return None
+    if document.get("messages"):
+        return _chat(document, body)
+    prompt = document.get("prompt")
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
+        try:
+            return Prompt(body, tokens=_packed(prompt))
+        except CallFailed:
+            return None
+    if isinstance(prompt, list) and len(prompt) == 1:
+        prompt = prompt[0]
+        body = orjson.dumps({"model": document.get("model", ""), "prompt": prompt}) if isinstance(prompt, str) else b""
+    return Prompt(body, prompt) if isinstance(prompt, str) and prompt else None
+
+
+def _chat(document: dict[str, Any], body: bytes) -> Prompt | None:
+    messages = document["messages"]
+    if not isinstance(messages, list):
+        return None
+    system = document.get("system")
+    if not system:
+        return Prompt(body)
+    kept: dict[str, Any] = {key: document[key] for key in ("model", "tools", "chat_template_kwargs") if key in document}
+    kept["messages"] = [{"role": "system", "content": system}, *messages]
+    return Prompt(orjson.dumps(kept))
+
+
+def tokens_of(answer: Any) -> Tokens[int]:
+    """The tokens of an answer of ``/tokenize``. Raises ``CallFailed``, ``NoTokens``."""
+    found = answer.get("tokens") if isinstance(answer, dict) else None
+    if not isinstance(found, list):
+        raise CallFailed("answer", "a tokenizer's answer without tokens")
+    if not found:
+        raise NoTokens
+    return _packed(found)
+
+
+def _packed(tokens: list[Any]) -> Tokens[int]:
+    try:
+        return array("I", tokens)
+    except (TypeError, OverflowError):
+        raise CallFailed("answer", "tokens that are no numbers of a vocabulary") from None
