@@ -32,30 +32,32 @@ class Tokenizer:
         self._known: dict[str, str] = {}
 
     async def tokens(
-        self, base: str, prompt: Prompt, model: str, timeout: float, headers: dict[str, str] | None = None
+        self, base: str, request: TokenizeRequest, model: str, timeout: float, headers: dict[str, str] | None = None
     ) -> Tokens[int]:
-        """The tokens of ``prompt`` for ``model``, as the engine at ``base`` names it. Raises ``CallFailed``."""
-        if prompt.tokens is not None:
-            return prompt.tokens
+        """The tokens of ``request`` for ``model``, as the engine at ``base`` names it. Raises ``CallFailed``."""
+        if request.tokens is not None:
+            return request.tokens
         dialect = self._dialect or self._known.get(base, "")
         if dialect == LLAMA:
-            return await self._llama(base, prompt, timeout, headers)
+            return await self._llama(base, request, timeout, headers)
         try:
-            answer = await self._wire.post(base + "/tokenize", prompt.for_vllm(model), timeout, headers)
+            answer = await self._wire.post(base + "/tokenize", request.for_vllm(model), timeout, headers)
             tokens = tokens_of(answer)
         except NoTokens:
             if dialect:
                 raise
-            tokens = await self._llama(base, prompt, timeout, headers)
+            tokens = await self._llama(base, request, timeout, headers)
             self._remember(base, LLAMA)
         else:
             self._remember(base, VLLM)
         return tokens
 
-    async def _llama(self, base: str, prompt: Prompt, timeout: float, headers: dict[str, str] | None) -> Tokens[int]:
-        text = prompt.text
+    async def _llama(
+        self, base: str, request: TokenizeRequest, timeout: float, headers: dict[str, str] | None
+    ) -> Tokens[int]:
+        text = request.text
         if text is None:
-            answer = await self._wire.post(base + "/apply-template", prompt.body, timeout, headers)
+            answer = await self._wire.post(base + "/apply-template", request.body, timeout, headers)
             text = answer.get("prompt") if isinstance(answer, dict) else None
             if not isinstance(text, str):
                 raise CallFailed("answer", "a template without a prompt")
@@ -74,7 +76,7 @@ class NoTokens(CallFailed):
         super().__init__("answer", "no tokens for a prompt that is not empty")
 
 
-class Prompt:
+class TokenizeRequest:
     """The prompt of one request, in the form in which tokenizers take it."""
 
     __slots__ = ("body", "text", "tokens")
@@ -92,7 +94,7 @@ class Prompt:
         return replace_string(self.body, "model", model) if model else self.body
 
 
-def prompt_of(document: Any, body: bytes) -> Prompt | None:
+def tokenize_request(document: Any, body: bytes) -> TokenizeRequest | None:
     """The prompt in a request's body; None when there is none that can be tokenized whole.
 
     ``messages`` of the Chat Completions API go as they are, those of the Messages API with their ``system`` in front. Of
@@ -105,25 +107,25 @@ def prompt_of(document: Any, body: bytes) -> Prompt | None:
     prompt = document.get("prompt")
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
         try:
-            return Prompt(body, tokens=_packed(prompt))
+            return TokenizeRequest(body, tokens=_packed(prompt))
         except CallFailed:
             return None
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]
         body = orjson.dumps({"model": document.get("model", ""), "prompt": prompt}) if isinstance(prompt, str) else b""
-    return Prompt(body, prompt) if isinstance(prompt, str) and prompt else None
+    return TokenizeRequest(body, prompt) if isinstance(prompt, str) and prompt else None
 
 
-def _chat(document: dict[str, Any], body: bytes) -> Prompt | None:
+def _chat(document: dict[str, Any], body: bytes) -> TokenizeRequest | None:
     messages = document["messages"]
     if not isinstance(messages, list):
         return None
     system = document.get("system")
     if not system:
-        return Prompt(body)
+        return TokenizeRequest(body)
     kept: dict[str, Any] = {key: document[key] for key in ("model", "tools", "chat_template_kwargs") if key in document}
     kept["messages"] = [{"role": "system", "content": system}, *messages]
-    return Prompt(orjson.dumps(kept))
+    return TokenizeRequest(orjson.dumps(kept))
 
 
 def tokens_of(answer: Any) -> Tokens[int]:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from pixiu_py.filters.ai.kvcache.tokenize import LLAMA, VLLM, NoTokens, Tokenizer, prompt_of, tokens_of
+from pixiu_py.filters.ai.kvcache.tokenize import LLAMA, VLLM, NoTokens, Tokenizer, tokenize_request, tokens_of
 from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
 from tests.fakes import engine_data
 from tests.fakes.actions import respond
@@ -31,7 +31,7 @@ async def wire() -> AsyncIterator[Wire]:
 
 
 def _prompt(document: Any) -> Any:
-    return prompt_of(document, orjson.dumps(document))
+    return tokenize_request(document, orjson.dumps(document))
 
 
 async def test_vllm_takes_a_whole_chat_body(wire: Wire) -> None:
