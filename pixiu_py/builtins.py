@@ -36,6 +36,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.clusters.balancers.maglev_hashing",
     # stores
     "pixiu_py.stores.memory",
+    "pixiu_py.stores.promptcache.memory",
     # retry policies
     "pixiu_py.upstream.retry",
 )

@@ -35,6 +35,7 @@ CONTRACTS: dict[Family, tuple[str, str]] = {
     Family.RETRY_POLICY: ("pixiu_py.upstream.retry", "RetryPolicy"),
     Family.ADAPTER: ("pixiu_py.adapters.base", "Adapter"),
     Family.STORE: ("pixiu_py.stores.base", "Store"),
+    Family.PREFIX_INDEX: ("pixiu_py.stores.promptcache.base", "PrefixIndex"),
 }
 
 

@@ -28,6 +28,7 @@ class Family(Enum):
     RETRY_POLICY = "retry policy"  # upstream.retry.RetryPolicy
     ADAPTER = "adapter"  # adapters.base.Adapter
     STORE = "store"  # stores.base.Store
+    PREFIX_INDEX = "prefix index"  # stores.promptcache.base.PrefixIndex
 
 
 @dataclass(frozen=True, slots=True)

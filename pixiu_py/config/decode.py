@@ -20,7 +20,7 @@ from pixiu_py.config.node import Mapping, Node, Place, Scalar, Sequence, Unreada
 from pixiu_py.config.report import Report
 from pixiu_py.config.scalars import RefusedError, decode_scalar, readable, shown
 from pixiu_py.config.shapes import LISTS, UNIONS, annotate, describe, fits, is_struct, shape, unwrap
-from pixiu_py.config.types import Empty, PluginRef, Secret
+from pixiu_py.config.types import Empty, KindRef, PluginRef, Secret
 from pixiu_py.config.unsupported import UNSUPPORTED
 from pixiu_py.registry import Entry, Family, Registry, did_you_mean
 
@@ -109,7 +109,10 @@ class Decoder:
         """A default as it is, save that a reference to a plugin gets that plugin's decoded config."""
         if not isinstance(default, PluginRef):
             return default
-        node = from_plain({"name": default.name, "config": default.config}, place)
+        written = {"name": default.name, "config": default.config}
+        if isinstance(default, KindRef):
+            written = {"type": default.name, **default.config}
+        node = from_plain(written, place)
         return self._plugin(node, type(default), path)
 
     def _make(self, cls: type[Any], values: dict[str, Any], node: Mapping, path: str) -> Any:
@@ -158,17 +161,19 @@ class Decoder:
     def _plugin(self, node: Node, cls: type[PluginRef], path: str) -> Any:
         if not isinstance(node, Mapping):
             return self._mismatch(node, cls, path)
-        given = self._keys(node, cls, path)
+        flat = issubclass(cls, KindRef)
+        given = self._keys(_unfolded(node) if flat else node, cls, path)
         fields = self._fields(cls)
         values = {info.name: self._field(given, info, node, path) for info in fields if info.name != "config"}
-        entry = self._find(cls.family, values["name"], _join(path, "name"))
+        entry = self._find(cls.family, values["name"], _join(path, "type" if flat else "name"))
         if entry is None:
             return self._make(cls, {**values, "config": BROKEN}, node, path)
         values["name"] = entry.kind
         config = given["config"].node if "config" in given else Mapping(node.place)
         if _is_null(config):
             config = Mapping(config.place)
-        values["config"] = self.decode(config, getattr(entry.cls, "Config", Empty), _join(path, "config"))
+        below = path if flat else _join(path, "config")
+        values["config"] = self.decode(config, getattr(entry.cls, "Config", Empty), below)
         return self._make(cls, values, node, path)
 
     def _find(self, family: Family, name: Any, path: str) -> Entry | None:
@@ -266,6 +271,16 @@ class Decoder:
     def _refuse(self, path: str, message: str, place: Place) -> Any:
         self._report.problem(path, message, place)
         return BROKEN
+
+
+def _unfolded(node: Mapping) -> Mapping:
+    """``{type: k, a: …}`` as ``{type: k, config: {a: …}}``."""
+    inner = Mapping(node.place)
+    outer = Mapping(node.place, {"config": inner}, {"config": node.place})
+    for key, child in node.items.items():
+        part = outer if key == "type" else inner
+        part.items[key], part.keys[key] = child, node.keys[key]
+    return outer
 
 
 def _is_null(node: Node) -> bool:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from pixiu_py.config.model import Cluster, Config, Listener
 from pixiu_py.config.shapes import is_struct
-from pixiu_py.config.types import Empty, PluginRef, Secret
+from pixiu_py.config.types import Empty, KindRef, PluginRef, Secret
 from pixiu_py.registry import Entry, Family, Registry
 
 Schema = dict[str, Any]
@@ -44,7 +44,8 @@ def json_schema(registry: Registry) -> Schema:
         _add_aliases(cls, defs[name])
         if issubclass(cls, PluginRef):
             entries = [entry for entry in registry if entry.family is cls.family]
-            _add_kinds(defs[name], [(entry, names[_config_of(entry)]) for entry in entries], defs)
+            kinds = [(entry, names[_config_of(entry)]) for entry in entries]
+            (_add_flat_kinds if issubclass(cls, KindRef) else _add_kinds)(defs[name], kinds, defs)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "conf.yaml of pixiu-py",
@@ -96,6 +97,9 @@ def _as_written(schema: Schema) -> Schema:
         if key in schema:
             schema[key] = [_as_written(part) for part in schema[key]]
     notation = schema.pop("x-pixiu", "")
+    if schema.get("format") == "decimal":
+        kept = {key: value for key, value in schema.items() if key not in ("type", "format")}
+        return _allow(kept, [{"type": "number"}, {"type": "string", "format": "decimal"}])
     if notation == "duration":
         default = schema.get("default")
         shown = {"default": _duration(default)} if isinstance(default, float) else {}
@@ -145,3 +149,22 @@ def _add_kinds(schema: Schema, kinds: list[tuple[Entry, str]], defs: dict[str, S
     ]
     if choices:  # an empty list is no schema
         schema["allOf"] = choices
+
+
+def _add_flat_kinds(schema: Schema, kinds: list[tuple[Entry, str]], defs: dict[str, Schema]) -> None:
+    """Each kind's own keys beside ``type``, which chooses them."""
+    del schema["properties"]["config"]
+    schema["properties"]["type"] = {"enum": [name for entry, _ in kinds for name in (entry.kind, *entry.aliases)]}
+    schema.pop("additionalProperties", None)
+    schema["unevaluatedProperties"] = False
+    schema["allOf"] = [
+        {
+            "if": {"properties": {"type": {"enum": [entry.kind, *entry.aliases]}}, "required": ["type"]},
+            "then": {
+                "description": entry.summary,
+                "properties": defs[config]["properties"],
+                **({"required": defs[config]["required"]} if defs[config].get("required") else {}),
+            },
+        }
+        for entry, config in kinds
+    ]

@@ -1,8 +1,8 @@
 """The tables of config keys in the documentation, made from the config models, so that they cannot grow stale.
 
 A page whose title is the kind of an HTTP filter has its table between ``<!-- keys -->`` and ``<!-- /keys -->``. Any page may
-have the table of one block of the file or of a retry policy, by the name of its class or its kind: ``<!-- keys Cluster -->``.
-``python -m pixiu_py.config.tables docs`` writes the tables of every page below a folder anew.
+have the table of a block of the file or of a plugin, by the name of its class (``<!-- keys Cluster -->``), or of a retry
+policy, by its kind. ``python -m pixiu_py.config.tables docs`` writes the tables of every page below a folder anew.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ from msgspec.structs import FieldInfo
 
 from pixiu_py.config import model as blocks
 from pixiu_py.config.shapes import UNIONS, describe, is_struct, unwrap, written_as
-from pixiu_py.config.types import PluginRef, Secret
+from pixiu_py.config.types import KindRef, PluginRef, Secret
 from pixiu_py.registry import Family, Registry
 
 _TABLE = re.compile(r"(<!-- keys(?: (\w+))? -->\n).*?(<!-- /keys -->)", re.DOTALL)
 _WORD = re.compile(r"\w+")
-_PLAIN = {"mapping": "block", "str": "text", "int": "number", "float": "number", "bool": "true or false"}
+_PLAIN = {
+    "mapping": "block",
+    "str": "text",
+    "int": "number",
+    "float": "number",
+    "Decimal": "number",
+    "bool": "true or false",
+}
 _TITLE = re.compile(r"^# `?([\w.]+)`?$", re.MULTILINE)
 _UNITS = (("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001))
 _SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
@@ -79,12 +86,16 @@ def _filter(kind: str, registry: Registry) -> type[Struct] | None:
 
 
 def _named(name: str, registry: Registry) -> type[Struct] | None:
-    """The block of the file with that class name, or the config model of a retry policy."""
+    """The block of the file or the config model of a plugin with that class name, or that of a retry policy."""
     block = getattr(blocks, name, None)
     if is_struct(block):
         return block
     entry = registry.find(Family.RETRY_POLICY, name)
-    return entry.cls.Config if entry else None
+    if entry is not None:
+        config: type[Struct] = entry.cls.Config
+        return config
+    configs: Iterator[type[Struct]] = (getattr(entry.cls, "Config", Struct) for entry in registry)
+    return next((config for config in configs if config.__name__ == name), None)
 
 
 def _block(kind: Any) -> tuple[type[Struct] | None, str]:
@@ -106,7 +117,7 @@ def _type(kind: Any) -> str:
     if base is Any:
         return "anything"
     if is_struct(base) and issubclass(base, PluginRef):
-        return "plugin"
+        return "block with `type`" if issubclass(base, KindRef) else "plugin"
     if get_origin(base) in UNIONS and len(arms := set(get_args(base)) - {NoneType}) == 1:
         return _type(arms.pop())
     if get_origin(base) in (list, dict) and not written_as(metas):

@@ -116,5 +116,11 @@ class RetryPolicyRef(PluginRef, frozen=True):
     family: ClassVar[Family] = Family.RETRY_POLICY
 
 
+class KindRef(PluginRef, frozen=True):
+    """A kind and its keys in one block, ``{type: sqlite, path: …}``; read like any other reference to a plugin."""
+
+    name: Annotated[str, doc("Its kind.")] = msgspec.field(name="type")
+
+
 class Empty(Model, frozen=True):
     """The config of a plugin that has no keys."""

@@ -1,1 +1,1 @@
-"""State that outlives a request or a process, behind one small contract. Nothing needs it so far."""
+"""State that outlives a request or a process, behind small contracts."""

@@ -31,8 +31,9 @@ WITH_CONFIG = (Family.HTTP_FILTER, Family.NETWORK_FILTER, Family.RETRY_POLICY)
 CONFIGURED = [entry for entry in ENTRIES if entry.family in WITH_CONFIG]
 TERMINAL = [entry for entry in FILTERS if entry.cls.terminal]
 
-#: Nothing in the file names a store so far; their contract is in test_stores.py.
-NAMED = [entry for entry in ENTRIES if entry.family is not Family.STORE]
+#: Named by keys inside the blocks of filters; their contracts are in test_stores.py and test_prefix_indexes.py.
+STORES = (Family.STORE, Family.PREFIX_INDEX)
+NAMED = [entry for entry in ENTRIES if entry.family not in STORES]
 every_kind = pytest.mark.parametrize("entry", ENTRIES, ids=name)
 every_config = pytest.mark.parametrize("entry", CONFIGURED, ids=name)
 every_filter = pytest.mark.parametrize("entry", FILTERS, ids=name)
@@ -123,7 +124,7 @@ def test_its_config_is_frozen_and_strict(entry: Entry) -> None:
     assert config.__struct_config__.forbid_unknown_fields
 
 
-@every_kind
+@pytest.mark.parametrize("entry", NAMED, ids=name)
 def test_the_schema_knows_it(entry: Entry) -> None:
     """By its name, and with the keys of its block, each with its description."""
     schema = orjson.loads(orjson.dumps(json_schema(REGISTRY)))
