@@ -48,6 +48,10 @@ class Sequence:
         self.last = number
         self.time = max(self.time, time)
 
+    def give_up(self, number: int) -> None:
+        """What is missing before this number will not come."""
+        self.last = number - 1
+
     def begin(self) -> None:
         """Count from 0 again. The engine's clock goes on."""
         self.last = -1

@@ -41,3 +41,11 @@ def test_a_new_life() -> None:
     sequence.took(0, 11.0)
     assert sequence.judge(1, 12.0) is Step.TAKE
     assert sequence.judge(0, 10.5) is Step.SKIP
+
+
+def test_giving_up() -> None:
+    """What is missing will not come: the next number is the one that is there."""
+    sequence = Sequence()
+    sequence.took(5, 10.0)
+    sequence.give_up(9)
+    assert sequence.judge(9, 11.0) is Step.TAKE
