@@ -36,6 +36,7 @@ class Endpoint:
         "meta",
         "models",
         "name",
+        "onward",
         "path_prefix",
         "port",
         "provider",
@@ -91,6 +92,8 @@ class Endpoint:
         self.in_flight = 0
         #: True once it has left its cluster; its idle connections are closed.
         self.removed = False
+        #: What every request to it says, as whoever sends them has it ready. Made at the first use.
+        self.onward: Any = None
 
     def serves(self, model: str) -> bool:
         """True when this endpoint may be asked for ``model``; an empty name means any."""

@@ -92,8 +92,7 @@ def take_buffered(payload: StreamReader) -> bytes:
 class RequestBody:
     """The body of a client's request: read whole, up to a limit, or streamed. One of the two, once.
 
-    ``send_continue`` writes the interim response that a client with ``Expect: 100-continue`` is waiting for; it is called
-    when the body is first wanted, so that a request refused by its head alone never sends one.
+    ``content`` is the whole body when it is here already; ``source`` has nothing then.
     """
 
     __slots__ = ("_content", "_idle_timeout", "_source", "length", "received", "send_continue")
@@ -104,16 +103,18 @@ class RequestBody:
         length: int | None,
         idle_timeout: float = 20.0,
         send_continue: Callable[[], None] | None = None,
+        content: bytes | None = None,
     ) -> None:
         self._source = source
-        self._content: bytes | None = None
+        self._content = content
         self._idle_timeout = idle_timeout
-        #: None when the client does not wait to be told to send its body, or has been told.
+        #: Writes the interim response that a client with ``Expect: 100-continue`` is waiting for. Called when the body is
+        #: first wanted, so that a request refused by its head alone never sends one. None: nobody waits, or no longer.
         self.send_continue = send_continue
         #: Declared bytes; None for a chunked body.
         self.length = length
         #: Bytes taken from the client so far.
-        self.received = 0
+        self.received = 0 if content is None else len(content)
 
     @property
     def exists(self) -> bool:

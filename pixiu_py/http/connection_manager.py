@@ -13,7 +13,6 @@ from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.chain import FilterChain
 from pixiu_py.http.body import RequestBody
 from pixiu_py.http.exchange import Exchange, Request, Response
-from pixiu_py.http.headers import Headers, received
 from pixiu_py.http.local_reply import error_reply, local_reply
 from pixiu_py.http.request_id import request_id
 from pixiu_py.http.server import MAX_FIELD, RawRequest
@@ -23,8 +22,6 @@ from pixiu_py.routing.table import RouteTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from aiohttp.http import RawRequestMessage
 
     from pixiu_py.config.types import HttpFilterRef
 
@@ -119,28 +116,21 @@ class HttpConnectionManager:
         return writer.keep_alive and writer.finished and not self.draining
 
     def _open(self, raw: RawRequest) -> Exchange:
-        message = raw.message
-        headers = received(message.raw_headers, message.headers)
-        target = message.path
-        if not target.startswith("/"):
-            target = _origin_form(message, headers)
+        head = raw.head
         protocol = raw.protocol
-        declared = message.headers.get("Content-Length")
-        length = None if message.chunked else int(declared) if declared else 0
-        send_continue = protocol.send_continue if "Expect" in message.headers else None
-        body = RequestBody(raw.payload, length, self._server.read_timeout, send_continue)
-        request = Request(message.method, target, headers, body)
-        request.version = message.version
+        send_continue = protocol.send_continue if head.expects else None
+        body = RequestBody(raw.payload, head.length, self._server.read_timeout, send_continue, raw.content)
+        request = Request(head.method, head.target, head.headers(), body)
+        request.version = head.version
         request.scheme = protocol.scheme
         peer = protocol.peername
         if peer:
             request.client_address = peer[0] if isinstance(peer, tuple) else ""
-        if message.upgrade:
-            request.upgrade = message.headers.get("Upgrade", "").lower()
+        request.upgrade = head.upgrade
         exchange = Exchange(request, self._context.clock(), self._listener)
         exchange.connection = protocol
         if self._config.generate_request_id:
-            exchange.request_id = request_id(headers)
+            exchange.request_id = request_id(request.headers)
         return exchange
 
     def _route(self, exchange: Exchange, model: str) -> FilterChain:
@@ -216,16 +206,7 @@ class HttpConnectionManager:
             exchange.response = None
 
     def _keeps_alive(self, raw: RawRequest) -> bool:
-        # A client whose upgrade was declined may have sent the other protocol's bytes already.
-        return not (raw.message.should_close or raw.message.upgrade or self.draining)
-
-
-def _origin_form(message: RawRequestMessage, headers: Headers) -> str:
-    """The target without scheme and authority; the authority takes the place of Host (RFC 9112 §3.2.2)."""
-    url = message.url
-    if url.raw_authority:
-        headers.set("Host", url.raw_authority)
-    return url.raw_path_qs
+        return raw.head.keeps_alive and not self.draining
 
 
 def _abandon(response: Response | None) -> None:

@@ -6,8 +6,9 @@ UTF-8 with surrogate escapes so that every byte survives the round trip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from multidict import MultiMapping
 
@@ -29,19 +30,41 @@ HOP_BY_HOP = frozenset(
 )
 
 
+class Received:
+    """The fields of a head as they came. Messages with the same head share it, and what has been made of it."""
+
+    __slots__ = ("index", "onward", "raw")
+
+    def __init__(self, raw: Sequence[Raw], index: Mapping[str, str] | None = None) -> None:
+        self.raw = raw
+        #: A ready-made case-insensitive mapping of the same fields.
+        self.index = index
+        #: What goes on of them, as whoever passes them on has it ready. Made at the first use.
+        self.onward: Any = None
+
+    def headers(self) -> Headers:
+        """The fields, for one message to change."""
+        return Headers(self.raw, self.index, self)
+
+
 class Headers:
     """The header fields of one message.
 
     ``index`` may be given as a ready-made case-insensitive mapping of the same fields; it serves look-ups until the
-    first change.
+    first change. So does ``origin``, for those who pass the fields on: None once anything but ``append`` has changed them.
     """
 
-    __slots__ = ("_index", "raw")
+    __slots__ = ("_index", "appended", "origin", "raw")
 
-    def __init__(self, raw: Iterable[Raw] = (), index: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, raw: Iterable[Raw] = (), index: Mapping[str, str] | None = None, origin: Received | None = None
+    ) -> None:
         #: The fields as they will be written. Replaced whole by every change, never changed in place.
-        self.raw: list[Raw] | tuple[Raw, ...] = raw if isinstance(raw, (list, tuple)) else list(raw)
+        self.raw: Sequence[Raw] = raw if isinstance(raw, (list, tuple)) else list(raw)
         self._index = index
+        self.origin = origin
+        #: Lines that stand behind those of ``origin``.
+        self.appended = b""
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Headers:
@@ -51,7 +74,9 @@ class Headers:
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value of ``name``."""
         if self._index is not None:
-            return self._index.get(name, default)
+            found = self._index.get(name)
+            if found is not None or not self.appended:
+                return default if found is None else found
         wanted = encode(name).lower()
         for key, value in self.raw:
             if key.lower() == wanted:
@@ -74,25 +99,32 @@ class Headers:
 
     def add(self, name: str, value: str) -> None:
         """Append a field, keeping those of the same name. Raises ``ValueError`` for a value that would split the head."""
-        self._index = None
-        self.raw = [*self.raw, (_checked(name), _checked(value))]
+        field = (_checked(name), _checked(value))
+        self._replace([*self.raw, field])
 
     def append(self, field: Raw) -> None:
-        """Append a field that is known to be well-formed."""
-        self._index = None
-        self.raw = [*self.raw, field]
+        """Append a field that is known to be well-formed. Cheap: what is known of the others stays known."""
+        if self.origin is None or kind_of(field[0]) >= CREDENTIAL:
+            self._replace([*self.raw, field])
+        else:
+            self.appended += b"%b: %b\r\n" % field
+            self.raw = (*self.raw, field)
 
     def set(self, name: str, value: str) -> None:
         """Replace every field of that name by one. Raises ``ValueError`` as ``add`` does, and then nothing is lost."""
         field = (_checked(name), _checked(value))
         self.remove(name)
-        self.raw = [*self.raw, field]
+        self._replace([*self.raw, field])
 
     def remove(self, *names: str) -> None:
         """Drop every field of these names."""
         wanted = {encode(name).lower() for name in names}
-        self._index = None
-        self.raw = [(key, value) for key, value in self.raw if key.lower() not in wanted]
+        self._replace([(key, value) for key, value in self.raw if key.lower() not in wanted])
+
+    def _replace(self, raw: list[Raw]) -> None:
+        self.raw = raw
+        self._index = self.origin = None
+        self.appended = b""
 
     def copy(self) -> Headers:
         """An independent copy."""
@@ -128,15 +160,15 @@ def kind_of(name: bytes) -> int:
     return _KINDS.get(name.lower(), PLAIN)
 
 
-def received(raw: tuple[Raw, ...], index: MultiMapping[str]) -> Headers:
+def received(raw: tuple[Raw, ...], index: MultiMapping[str]) -> Received:
     """The fields of a message as the parser gives them, without those that its ``Connection`` fields name.
 
     They are dropped at once (RFC 9110 §7.6.1), so that nobody can name, and thereby remove, what a filter adds later.
     """
     for value in index.getall("Connection", ()):
         if value not in _PLAIN_CONNECTION:
-            return Headers(_without_named(raw, index))
-    return Headers(raw, index)
+            return Received(_without_named(raw, index))
+    return Received(raw, index)
 
 
 def _without_named(raw: tuple[Raw, ...], index: MultiMapping[str]) -> list[Raw]:

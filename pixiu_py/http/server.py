@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
+from pixiu_py.http.known_head import HeadMemory, KnownHeads
 from pixiu_py.http.local_reply import local_reply
+from pixiu_py.http.request_head import RequestHead
 
 if TYPE_CHECKING:
-    from aiohttp.http import RawRequestMessage
     from aiohttp.streams import StreamReader
 
 log = structlog.get_logger("pixiu_py.http")
@@ -30,14 +32,22 @@ MAX_FIELD = 65536
 
 
 class RawRequest:
-    """What aiohttp's parser made of a request, and the connection it came over."""
+    """The head of a request, its body as it comes or all at once, and the connection it came over."""
 
-    __slots__ = ("message", "payload", "protocol")
+    __slots__ = ("content", "head", "payload", "protocol")
 
-    def __init__(self, message: RawRequestMessage, payload: StreamReader, protocol: DownstreamConnection) -> None:
-        self.message = message
+    def __init__(
+        self,
+        head: RequestHead,
+        payload: StreamReader,
+        protocol: DownstreamConnection,
+        content: bytes | None = None,
+    ) -> None:
+        self.head = head
         self.payload = payload
         self.protocol = protocol
+        #: The whole body, when it came with a head that was known; ``payload`` has nothing then.
+        self.content = content
 
     def _cancel(self, exc: BaseException) -> None:
         """Called by aiohttp when the client has gone: a handler that reads the body must hear of it."""
@@ -51,11 +61,12 @@ Handler = Callable[[RawRequest], Awaitable[bool]]
 class DownstreamConnection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_handler", "_tunnel", "scheme")
+    __slots__ = ("_handler", "_heads", "_tunnel", "scheme")
 
-    def __init__(self, manager: DownstreamServer, handler: Handler, **kwargs: Any) -> None:
+    def __init__(self, manager: DownstreamServer, handler: Handler, heads: HeadMemory, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._handler = handler
+        self._heads = heads
         self._tunnel: Tunnel | None = None
         #: What the client spoke: ``http`` or ``https``.
         self.scheme = "http"
@@ -63,7 +74,8 @@ class DownstreamConnection(RequestHandler):
     @property
     def idle(self) -> bool:
         """True when no request is being handled or waits to be."""
-        return self._current_request is None and not self._messages
+        waiter = self._waiter
+        return self._current_request is None and not self._messages and (waiter is None or not waiter.done())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, unless there are too many."""
@@ -78,10 +90,22 @@ class DownstreamConnection(RequestHandler):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came. aiohttp tells nobody who reads a body that its framing broke: they would wait for the rest."""
+        """Take a request whose head is known as it is, let aiohttp parse anything else."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and not self._messages and not (self._force_close or self._close):
+            found = self._heads.find(data)
+            if found is not None:
+                waiter.set_result(RawRequest(found[0], EMPTY_PAYLOAD, self, found[1]))  # type: ignore[arg-type]
+                return
+        count = self._request_count
         super().data_received(data)
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._body_broke()
+        message, payload = self._messages[-1] if self._messages else (None, EMPTY_PAYLOAD)
+        if isinstance(message, _ErrInfo):
+            self._body_broke()  # aiohttp tells nobody who reads that body: they would wait for the rest
+        elif message is not None and self._request_count == count + 1:
+            self._heads.parsed(data, message, payload)
+        else:
+            self._heads.continued(data, self._request_count - count)
 
     def _body_broke(self) -> None:
         """The body of the last request, if it has not ended, never will."""
@@ -108,12 +132,28 @@ class DownstreamConnection(RequestHandler):
                 self.transport.close()
 
     async def _serve_next(self) -> bool:
+        request: RawRequest | None = None
         if not self._messages:
             self._waiter = self._loop.create_future()
             try:
-                await self._waiter
+                request = await self._waiter  # type: ignore[func-returns-value]  # a known one; None: it has been parsed
             finally:
                 self._waiter = None
+        if request is None:
+            request = self._next_parsed()
+            if request is None:
+                return False
+        self._current_request = request  # type: ignore[assignment]
+        try:
+            keep = await self._handler(request)
+        finally:
+            self._current_request = None
+        if not request.payload.is_eof():
+            keep = await self._linger(request.payload) and keep
+        return keep and not self._close
+
+    def _next_parsed(self) -> RawRequest | None:
+        """The next request from aiohttp's parser; None when it could not be parsed and has been refused."""
         message, payload = self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
@@ -121,15 +161,8 @@ class DownstreamConnection(RequestHandler):
             self._resume_reading_if_drained()
         if isinstance(message, _ErrInfo):
             self._refuse(message)
-            return False
-        self._current_request = request = RawRequest(message, payload, self)  # type: ignore[assignment]
-        try:
-            keep = await self._handler(request)
-        finally:
-            self._current_request = None
-        if not payload.is_eof():
-            keep = await self._linger(payload) and keep
-        return keep and not self._close
+            return None
+        return RawRequest(RequestHead(message), payload, self)
 
     def _restart_keep_alive(self) -> None:
         closes = self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
@@ -212,6 +245,7 @@ class DownstreamServer(web.Server):
         self._options = kwargs
         self.max_connections = max_connections
         self._all_closed: asyncio.Event | None = None
+        self._heads = KnownHeads()
 
     @property
     def full(self) -> bool:
@@ -220,7 +254,13 @@ class DownstreamServer(web.Server):
 
     def __call__(self) -> DownstreamConnection:
         return DownstreamConnection(
-            self, self._handler, loop=self._loop, access_log=None, auto_decompress=False, **self._options
+            self,
+            self._handler,
+            HeadMemory(self._heads),
+            loop=self._loop,
+            access_log=None,
+            auto_decompress=False,
+            **self._options,
         )
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import struct
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from socket import SO_LINGER, SOL_SOCKET
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -33,6 +34,12 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode
 _BODILESS = frozenset((204, 304))
 #: For SO_LINGER: closing resets the connection (on, for no time).
 _RESET = struct.pack("ii", 1, 0)
+
+
+@lru_cache(maxsize=2)
+def _date_line(second: int) -> bytes:
+    """The Date field of a second of Unix time, made once for all responses of that second."""
+    return b"Date: " + formatdate(second, usegmt=True).encode("ascii")
 
 
 class FilterFault(GatewayError):
@@ -142,7 +149,7 @@ class ResponseWriter:
                     dated = dated or kind == DATE
                     identified = identified or kind == REQUEST_ID
         if not dated:
-            lines.append(b"Date: " + formatdate(usegmt=True).encode("ascii"))
+            lines.append(_date_line(int(time())))
         if not identified and self._exchange.request_id:
             lines.append(b"x-request-id: " + self._exchange.request_id.encode("ascii"))
 

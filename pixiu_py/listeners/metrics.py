@@ -80,13 +80,12 @@ class MetricsPage:
 
     async def handle(self, raw: RawRequest) -> bool:
         """See ``NetworkFilter.handle``."""
-        message = raw.message
-        target = message.path if message.path.startswith("/") else message.url.raw_path_qs
+        head = raw.head
         body = RequestBody(raw.payload, 0, HttpServerConfig().read_timeout)
-        request = Request(message.method, target, Headers(message.raw_headers), body)
-        request.version = message.version
+        request = Request(head.method, head.target, head.headers(), body)
+        request.version = head.version
         exchange = Exchange(request, self._context.clock())
-        keep_alive = not (message.should_close or message.upgrade or self.draining)
+        keep_alive = head.keeps_alive and not self.draining
         writer = ResponseWriter(raw.protocol, exchange, HttpServerConfig().write_timeout, keep_alive)
         try:
             await writer.send(self.answer(request), _NO_FILTERS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pixiu_py.http.headers import CREDENTIAL, Raw, encode, kind_of
+from pixiu_py.http.headers import CREDENTIAL, Headers, Raw, encode, kind_of
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
@@ -36,14 +36,57 @@ class Forwarded:
         #: The client's credentials, in the same form.
         self.credentials = b"\r\n".join(credentials)
 
+    def followed_by(self, lines: bytes) -> Forwarded:
+        """The same with more fields at the end, which are no credentials."""
+        longer = Forwarded(())
+        longer.block = self.block + lines
+        longer.credentials = self.credentials
+        return longer
+
+
+def forwarded(headers: Headers) -> Forwarded:
+    """What goes on of these fields. Made once for all requests with the same head, as long as no filter changes them."""
+    origin = headers.origin
+    if origin is None:
+        return Forwarded(headers.raw)
+    known: Forwarded | None = origin.onward
+    if known is None:
+        known = origin.onward = Forwarded(origin.raw)
+    return known.followed_by(headers.appended) if headers.appended else known
+
+
+class Own:
+    """What requests to one endpoint have in common."""
+
+    __slots__ = ("credentials", "host", "key_header")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.host = encode(endpoint.host_header)
+        #: The field with its own key; None: it has none.
+        self.credentials: bytes | None = None
+        #: Name of a header in which this endpoint alone expects its key, or empty.
+        self.key_header = b""
+        if endpoint.api_key:
+            name = encode(endpoint.auth_header)
+            value = encode(endpoint.api_key.reveal())
+            bearer = name == b"authorization"
+            self.credentials = b"Authorization: Bearer %b\r\n" % value if bearer else b"%b: %b\r\n" % (name, value)
+            self.key_header = name if kind_of(name) != CREDENTIAL else b""
+
+
+def own(endpoint: Endpoint) -> Own:
+    """The endpoint's ``Own``, made at its first use."""
+    made: Own | None = endpoint.onward
+    if made is None:
+        made = endpoint.onward = Own(endpoint)
+    return made
+
 
 def endpoint_credentials(endpoint: Endpoint, client: bytes) -> bytes:
     """The credential fields for an endpoint: its own key, else the client's own, else nothing."""
-    if endpoint.api_key:
-        key = encode(endpoint.api_key.reveal())
-        if endpoint.auth_header == "authorization":
-            return b"Authorization: Bearer %b\r\n" % key
-        return b"%b: %b\r\n" % (encode(endpoint.auth_header), key)
+    credentials = own(endpoint).credentials
+    if credentials is not None:
+        return credentials
     return client if endpoint.client_auth == "pass" else b""
 
 
@@ -66,20 +109,18 @@ def request_head(
     ``framing`` is the Content-Length, Transfer-Encoding or Upgrade lines of this message, ``host`` what to send in place of
     the endpoint's own Host.
     """
+    made = own(endpoint)
     return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%b\r\n" % (
         method.encode("ascii"),
         upstream_target(endpoint, target),
-        encode(host or endpoint.host_header),
-        _without_own(endpoint, block),
+        encode(host) if host else made.host,
+        _without(made.key_header, block) if made.key_header else block,
         credentials,
         framing,
     )
 
 
-def _without_own(endpoint: Endpoint, block: bytes) -> bytes:
+def _without(name: bytes, block: bytes) -> bytes:
     """The block without the client's idea of a header in which this endpoint alone expects its key."""
-    name = encode(endpoint.auth_header)
-    if not endpoint.api_key or kind_of(name) == CREDENTIAL:
-        return block
     lines = block.split(b"\r\n")
     return b"\r\n".join([line for line in lines if line.partition(b":")[0].lower() != name])

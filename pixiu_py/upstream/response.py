@@ -24,7 +24,7 @@ class UpstreamResponse:
         self._prefix = b""
         self.status: int = message.code
         self.reason: str = message.reason
-        self.headers = received(message.raw_headers, message.headers)
+        self.headers = received(message.raw_headers, message.headers).headers()
         #: Declared bytes of the body, or None.
         self.length = length
 

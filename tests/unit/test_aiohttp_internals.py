@@ -42,6 +42,7 @@ USED = {
         "_next_keepalive_close_time",
         "_parser",
         "_process_keepalive",
+        "_request_count",
         "_resume_reading_if_drained",
         "_task_handler",
         "_waiter",

@@ -13,7 +13,7 @@ from pixiu_py.http.headers import encode
 from pixiu_py.http.tunnel import TunnelBody
 from pixiu_py.registry import Family, plugin
 from pixiu_py.upstream.attempt import attempt
-from pixiu_py.upstream.head import Forwarded, endpoint_credentials, request_head
+from pixiu_py.upstream.head import Forwarded, endpoint_credentials, forwarded, request_head
 from pixiu_py.upstream.order import first_endpoint, next_endpoint
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ class HttpProxy(ProxyFilter):
         endpoint = first_endpoint(candidates, None, cluster.pick(exchange), now)
         if endpoint is None:
             raise no_endpoint(exchange, "no endpoint is available")
-        forwarded = Forwarded(exchange.request.headers.raw)
+        onward = forwarded(exchange.request.headers)
         tried = {endpoint}
         while True:
             try:
-                return await self._attempt(exchange, endpoint, forwarded)
+                return await self._attempt(exchange, endpoint, onward)
             except (ConnectFailed, PoolExhausted, UpstreamTimeout) as error:
                 following = next_endpoint(candidates, endpoint, tried, now)
                 if following is None or (isinstance(error, UpstreamTimeout) and error.phase != "connect"):
@@ -73,13 +73,13 @@ class HttpProxy(ProxyFilter):
                 endpoint = following
                 tried.add(endpoint)
 
-    async def _attempt(self, exchange: Exchange, endpoint: Endpoint, forwarded: Forwarded) -> Response:
+    async def _attempt(self, exchange: Exchange, endpoint: Endpoint, onward: Forwarded) -> Response:
         record = Attempt(endpoint.id, endpoint.address, endpoint.cluster)
         exchange.attempts.append(record)
         self.take(exchange, endpoint)
         started = self.context.clock()
         try:
-            upstream, body = await self._send(exchange, endpoint, forwarded)
+            upstream, body = await self._send(exchange, endpoint, onward)
         except BaseException as error:
             record.error = error.kind if isinstance(error, GatewayError) else "cancelled"
             self.leave(exchange)
@@ -90,7 +90,7 @@ class HttpProxy(ProxyFilter):
         return Response(upstream.status, upstream.headers, body, upstream.reason)
 
     async def _send(
-        self, exchange: Exchange, endpoint: Endpoint, forwarded: Forwarded
+        self, exchange: Exchange, endpoint: Endpoint, onward: Forwarded
     ) -> tuple[UpstreamResponse, UpstreamResponse | UploadingBody | TunnelBody]:
         request = exchange.request
         pool = self.pools.get(endpoint)
@@ -99,20 +99,20 @@ class HttpProxy(ProxyFilter):
         if request.upgrade and not body.exists:  # else it is passed on without: an upgrade is an offer (RFC 9110 §7.8)
             connection = await pool.connect()
             framing = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % encode(request.upgrade)
-            connection.send(self._head(exchange, endpoint, forwarded, framing), with_body=with_body)
+            connection.send(self._head(exchange, endpoint, onward, framing), with_body=with_body)
             response = await connection.response(self.timeouts.first_byte, self.timeouts.idle)
             if response.status == 101 and exchange.connection is not None:
                 return response, TunnelBody(connection, exchange.connection, self.config.tunnel_idle_timeout)
             return response, response
         if not body.exists or (body.length is not None and body.length <= self.config.replay_limit):
             content = await body.read(self.config.replay_limit) if body.exists else b""
-            head = self._head(exchange, endpoint, forwarded, _length_line(request, len(content)))
+            head = self._head(exchange, endpoint, onward, _length_line(request, len(content)))
             response = await attempt(pool, head, content, self.timeouts, with_body=with_body)
             return response, response
         # A body that cannot be sent twice goes over a new connection: a kept one may turn out to be closed.
         connection = await pool.connect()
         framing = b"Transfer-Encoding: chunked\r\n" if body.length is None else b"Content-Length: %d\r\n" % body.length
-        connection.send(self._head(exchange, endpoint, forwarded, framing), with_body=with_body, uploading=True)
+        connection.send(self._head(exchange, endpoint, onward, framing), with_body=with_body, uploading=True)
         upload = self.context.tasks.spawn(_upload(connection, body), "upload")
         try:
             response = await connection.response(self.timeouts.first_byte, self.timeouts.idle)
@@ -121,10 +121,10 @@ class HttpProxy(ProxyFilter):
             raise
         return response, UploadingBody(response, upload)
 
-    def _head(self, exchange: Exchange, endpoint: Endpoint, forwarded: Forwarded, framing: bytes) -> bytes:
+    def _head(self, exchange: Exchange, endpoint: Endpoint, onward: Forwarded, framing: bytes) -> bytes:
         request = exchange.request
-        block = forwarded.block + self._forwarded_fields(request) if self.config.forwarded_headers else forwarded.block
-        credentials = endpoint_credentials(endpoint, forwarded.credentials)
+        block = onward.block + self._forwarded_fields(request) if self.config.forwarded_headers else onward.block
+        credentials = endpoint_credentials(endpoint, onward.credentials)
         host = exchange.params.get(UPSTREAM_HOST, "")
         return request_head(request.method, endpoint, request.target, block, credentials, framing, host)
 

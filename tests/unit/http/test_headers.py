@@ -113,7 +113,7 @@ def test_hop_by_hop_fields_are_told_apart_whatever_their_case():
 
 def parsed(*raw: tuple[bytes, bytes]) -> Headers:
     """As they come from the parser."""
-    return received(raw, CIMultiDict([(decode(name), decode(value)) for name, value in raw]))
+    return received(raw, CIMultiDict([(decode(name), decode(value)) for name, value in raw])).headers()
 
 
 @pytest.mark.parametrize("value", [b"X-Hop", b"keep-alive, x-hop", b"close,X-HOP ,upgrade"])

@@ -79,9 +79,9 @@ async def test_pipelined_requests_are_handled_one_by_one() -> None:
     order: list[str] = []
 
     async def handle(raw: RawRequest) -> bool:
-        order.append(f"begin {raw.message.path}")
+        order.append(f"begin {raw.head.target}")
         await asyncio.sleep(0.01)
-        order.append(f"end {raw.message.path}")
+        order.append(f"end {raw.head.target}")
         raw.protocol.transport.write(OK)
         return True
 
@@ -118,7 +118,7 @@ async def test_fault_of_the_handler_ends_its_connection_only() -> None:
     """It is logged, and nobody waits for a response that will not come."""
 
     async def handle(raw: RawRequest) -> bool:
-        if raw.message.path == "/bad":
+        if raw.head.target == "/bad":
             raise KeyError("x")
         raw.protocol.transport.write(OK)
         return True
@@ -367,7 +367,7 @@ async def test_only_idle_connections_are_closed_at_first() -> None:
     go = asyncio.Event()
 
     async def handle(raw: RawRequest) -> bool:
-        if raw.message.path == "/slow":
+        if raw.head.target == "/slow":
             await go.wait()
         raw.protocol.transport.write(OK)
         return True

@@ -21,7 +21,7 @@ from pixiu_py.http.headers import Headers
 from pixiu_py.http.local_reply import local_reply, message_for
 from pixiu_py.http.splice import replace_string
 from pixiu_py.upstream.attempt import attempt
-from pixiu_py.upstream.head import Forwarded, endpoint_credentials, request_head
+from pixiu_py.upstream.head import endpoint_credentials, forwarded, request_head
 from pixiu_py.upstream.order import first_available, first_endpoint, next_endpoint, wait_until_ready
 from pixiu_py.upstream.retry import NoRetry, RetryPolicy
 
@@ -80,7 +80,7 @@ class Walk:
         self._models: tuple[str, ...] = ()
         self._model = model
         self._candidates = cluster.candidates(model)
-        self._forwarded = Forwarded(exchange.request.headers.raw)
+        self._forwarded = forwarded(exchange.request.headers)
         self._dialect = dialect_of(exchange.request.path)
         self._tried: set[Endpoint] = set()
         if self._plan is not None and self._plan.models:
@@ -263,7 +263,7 @@ class Walk:
     def _request(self, endpoint: Endpoint) -> tuple[bytes, bytes]:
         """The bytes of the request for one endpoint: everything that is the endpoint's own is put in here."""
         request = self._exchange.request
-        forwarded = self._forwarded
+        onward = self._forwarded
         body = self._body
         name = endpoint.models.get(self._model, self._model)
         if name != self._named:
@@ -272,9 +272,9 @@ class Walk:
             for edit in self._plan.edits:
                 body = edit(body, endpoint, self._model)
         framing = b"Content-Length: %d\r\n" % len(body) if body or request.method == "POST" else b""
-        credentials = endpoint_credentials(endpoint, forwarded.credentials)
+        credentials = endpoint_credentials(endpoint, onward.credentials)
         host = self._exchange.params.get(UPSTREAM_HOST, "")
-        head = request_head(request.method, endpoint, request.target, forwarded.block, credentials, framing, host)
+        head = request_head(request.method, endpoint, request.target, onward.block, credentials, framing, host)
         return head, body
 
     async def _judged(

@@ -1,0 +1,70 @@
+"""The head of a client's request, as aiohttp's parser gives it and as the gateway wants it. Never changed once it is made."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING
+
+from pixiu_py.http.headers import LENGTH, Headers, Received, kind_of, received
+
+if TYPE_CHECKING:
+    from aiohttp.http import RawRequestMessage
+
+
+class RequestHead:
+    """What the parser made of a request head."""
+
+    __slots__ = (
+        "expects",
+        "fields",
+        "keeps_alive",
+        "length",
+        "method",
+        "path",
+        "query",
+        "target",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(self, message: RawRequestMessage) -> None:
+        self.method = message.method
+        self.version: tuple[int, int] = message.version
+        #: The fields, and the target as the client wrote it with its undecoded halves.
+        self.fields = received(message.raw_headers, message.headers)
+        self.target = message.path
+        if not message.path.startswith("/"):
+            self._to_origin_form(message)
+        self.path, _, self.query = self.target.partition("?")
+        declared = message.headers.get("Content-Length")
+        #: Declared bytes of the body; None for a chunked one.
+        self.length = None if message.chunked else int(declared) if declared else 0
+        #: Protocol that the client wants to switch to, or empty.
+        self.upgrade = message.headers.get("Upgrade", "").lower() if message.upgrade else ""
+        # A client whose upgrade was declined may have sent the other protocol's bytes already.
+        self.keeps_alive = not (message.should_close or message.upgrade)
+        #: The client may wait to be told to send its body.
+        self.expects = "Expect" in message.headers
+
+    def _to_origin_form(self, message: RawRequestMessage) -> None:
+        """The target without scheme and authority; the authority takes the place of Host (RFC 9112 §3.2.2)."""
+        url = message.url
+        self.target = url.raw_path_qs
+        if url.raw_authority:
+            headers = Headers(self.fields.raw)
+            headers.set("Host", url.raw_authority)
+            self.fields = Received(headers.raw)
+
+    def headers(self) -> Headers:
+        """The fields, for one request to change."""
+        return self.fields.headers()
+
+    def with_length(self, digits: bytes) -> RequestHead:
+        """The same head with another Content-Length."""
+        head = copy(self)
+        head.length = int(digits)
+        head.fields = fields = Received(
+            tuple([(name, digits if kind_of(name) == LENGTH else value) for name, value in self.fields.raw])
+        )
+        fields.onward = self.fields.onward  # the length is no part of it
+        return head
