@@ -36,6 +36,7 @@ CONTRACTS: dict[Family, tuple[str, str]] = {
     Family.ADAPTER: ("pixiu_py.adapters.base", "Adapter"),
     Family.STORE: ("pixiu_py.stores.base", "Store"),
     Family.PREFIX_INDEX: ("pixiu_py.stores.promptcache.base", "PrefixIndex"),
+    Family.LEDGER: ("pixiu_py.stores.ledger.base", "Ledger"),
 }
 
 

@@ -29,6 +29,7 @@ class Family(Enum):
     ADAPTER = "adapter"  # adapters.base.Adapter
     STORE = "store"  # stores.base.Store
     PREFIX_INDEX = "prefix index"  # stores.promptcache.base.PrefixIndex
+    LEDGER = "ledger"  # stores.ledger.base.Ledger
 
 
 @dataclass(frozen=True, slots=True)

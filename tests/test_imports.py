@@ -27,6 +27,9 @@ DECISIONS = (
     "routing/*.py",
     "upstream/retry.py",
     "filters/llm/router/rank.py",
+    "stores/ledger/cost.py",
+    "stores/ledger/tariff.py",
+    "stores/promptcache/base.py",
 )
 
 #: Where aiohttp may be imported → why.

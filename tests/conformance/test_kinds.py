@@ -32,7 +32,7 @@ CONFIGURED = [entry for entry in ENTRIES if entry.family in WITH_CONFIG]
 TERMINAL = [entry for entry in FILTERS if entry.cls.terminal]
 
 #: Named by keys inside the blocks of filters; their contracts are in test_stores.py and test_prefix_indexes.py.
-STORES = (Family.STORE, Family.PREFIX_INDEX)
+STORES = (Family.STORE, Family.PREFIX_INDEX, Family.LEDGER)
 NAMED = [entry for entry in ENTRIES if entry.family not in STORES]
 every_kind = pytest.mark.parametrize("entry", ENTRIES, ids=name)
 every_config = pytest.mark.parametrize("entry", CONFIGURED, ids=name)
@@ -66,7 +66,7 @@ def place_of(word: str, text: str) -> tuple[int, int]:
 def test_there_are_kinds_of_every_family_that_is_tested_here() -> None:
     """Else these tests would run over nothing. A family that gets its first kind has to be held to promises, too."""
     assert len(FILTERS) >= 19
-    without_kinds = {Family.ADAPTER}
+    without_kinds = {Family.ADAPTER, Family.LEDGER}
     assert {entry.family for entry in ENTRIES} == set(Family) - without_kinds
 
 

@@ -1,0 +1,124 @@
+"""The contract of a ledger: usage is appended and summed up, tariffs begin and end; nothing is ever changed.
+
+A ledger that does not do what it was asked raises ``StoreError``. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from msgspec import Meta
+
+from pixiu_py.config.types import Duration, KindRef, Model
+from pixiu_py.errors import PluginError
+from pixiu_py.registry import Family, Registry
+from pixiu_py.stores.ledger.cost import Tokens
+from pixiu_py.stores.ledger.record import UsageRecord
+from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
+
+#: What usage can be summed up by. A day is one of UTC, ``2026-01-31``.
+Column = Literal["principal", "model", "endpoint", "status", "day"]
+
+
+class LedgerConfig(Model, frozen=True):
+    """Keys that every ledger has."""
+
+    queue_size: Annotated[
+        int,
+        Meta(
+            ge=1, description="Most usage records that wait to be written; what comes above that is lost and counted."
+        ),
+    ] = 100_000
+    batch_size: Annotated[int, Meta(ge=1, le=10_000, description="Most records in one write.")] = 500
+    flush_interval: Annotated[
+        Duration, Meta(gt=0, description="Longest time a record waits; what a crash of the process can lose.")
+    ] = 1.0
+    close_timeout: Annotated[
+        Duration, Meta(gt=0, description="At the end, how long a ledger that does not answer is waited for.")
+    ] = 10.0
+    keep: Annotated[Duration, Meta(ge=0, description="Usage older than this is removed; 0: never.")] = 0.0
+    tariff_refresh: Annotated[
+        Duration, Meta(gt=0, description="A tariff set at the command line holds in a running gateway after this.")
+    ] = 60.0
+
+
+class UsageQuery(NamedTuple):
+    """Which usage to sum up: from ``since``, up to and without ``until``; one sum for each combination of ``by``."""
+
+    since: float = 0.0
+    #: None: up to now.
+    until: float | None = None
+    by: tuple[Column, ...] = ()
+
+
+class UsageSum(NamedTuple):
+    """The usage of one combination."""
+
+    #: Values of the columns of the query, in its order, as text.
+    key: tuple[str, ...]
+    requests: int
+    #: Requests without a cost: no tariff, or one without prices.
+    unpriced: int
+    tokens: Tokens
+    list_cost: Decimal
+    charged_cost: Decimal
+
+
+class Ledger:
+    """Base of ledgers."""
+
+    #: The model of its keys beside ``type``.
+    Config: ClassVar[type[LedgerConfig]] = LedgerConfig
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    async def start(self) -> None:
+        """Open it. Raises ``StartError`` for what only another configuration can mend."""
+
+    async def close(self) -> None:
+        """Release what ``start`` opened."""
+
+    async def append(self, records: Sequence[UsageRecord]) -> int:
+        """Add all of them or none, leaving out those whose id is there already; how many were new."""
+        raise NotImplementedError
+
+    async def usage(self, query: UsageQuery) -> list[UsageSum]:
+        """Sums, ordered by key. Costs are exact."""
+        raise NotImplementedError
+
+    async def prune(self, before: float, limit: int) -> int:
+        """Remove up to ``limit`` records of requests that ended before; how many it were."""
+        raise NotImplementedError
+
+    async def tariffs(self) -> list[TariffRow]:
+        """Every tariff that there ever was, ordered by model, then by time."""
+        raise NotImplementedError
+
+    async def set_tariff(self, tariff: Tariff, now: float) -> TariffRow:
+        """Let a tariff hold from ``now`` on, and end the one before it, in one step.
+
+        Raises ``StoreError`` when the model's last tariff begins at ``now`` or later: history is not rewritten.
+        """
+        raise NotImplementedError
+
+    async def disable_tariff(self, model: str, now: float) -> bool:
+        """End the model's tariff; False when none holds."""
+        raise NotImplementedError
+
+
+class LedgerRef(KindRef, frozen=True):
+    """Where usage is written, and tariffs are kept."""
+
+    family: ClassVar[Family] = Family.LEDGER
+
+
+def make_ledger(reference: LedgerRef, registry: Registry) -> Ledger:
+    """The ledger that a configuration names, not yet started."""
+    entry = registry.find(reference.family, reference.name)
+    if entry is None:
+        raise PluginError(f"no {reference.family.value} is named {reference.name!r}")
+    ledger: Ledger = entry.cls(reference.config)
+    return ledger

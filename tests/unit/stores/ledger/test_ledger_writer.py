@@ -1,0 +1,152 @@
+"""Usage gets into the ledger once: batches, failures, a full queue, the end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pixiu_py.observability.metrics import Metrics
+from pixiu_py.stores.ledger import writer as module
+from pixiu_py.stores.ledger.base import LedgerConfig
+from pixiu_py.stores.ledger.record import UsageRecord, usage_record
+from pixiu_py.stores.ledger.writer import UsageWriter
+from tests.fakes.ledgers import SERVED, TOKENS, ListLedger
+
+#: Long enough never to pass in a test.
+NEVER = 1000.0
+
+
+def record() -> UsageRecord:
+    return usage_record(SERVED, TOKENS, None)
+
+
+def made(metrics: Metrics | None = None, **config: Any) -> tuple[UsageWriter, ListLedger]:
+    ledger = ListLedger(LedgerConfig(**config))
+    writer = UsageWriter(ledger, metrics or Metrics())
+    writer.start()
+    return writer, ledger
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow each other at once."""
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.001)
+
+
+async def until(ledger: ListLedger, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(ledger.records) < count:
+            await asyncio.sleep(0.001)
+
+
+async def test_a_full_batch_is_written_at_once() -> None:
+    writer, ledger = made(batch_size=3, flush_interval=NEVER)
+    for _ in range(7):
+        assert writer.add(record())
+    await until(ledger, 6)
+    assert ledger.batches == [3, 3]
+    await writer.close()
+    assert ledger.batches == [3, 3, 1]
+
+
+async def test_a_lonely_record_waits_no_longer_than_the_interval() -> None:
+    writer, ledger = made(batch_size=100, flush_interval=0.01)
+    writer.add(record())
+    await until(ledger, 1)
+    await writer.close()
+
+
+async def test_the_end_writes_all_that_waits() -> None:
+    """Without waiting for an interval or a full batch, and though it takes several batches."""
+    writer, ledger = made(batch_size=10, flush_interval=NEVER, close_timeout=NEVER)
+    ledger.open.clear()
+    sent = [record() for _ in range(95)]
+    for one in sent:
+        writer.add(one)
+    await ledger.called.wait()
+    ledger.open.set()
+    await writer.close()
+    assert ledger.records == sent
+
+
+async def test_a_batch_whose_answer_got_lost_is_not_counted_twice() -> None:
+    writer, ledger = made(batch_size=2, flush_interval=NEVER)
+    ledger.loses_answers = True
+    writer.add(record())
+    writer.add(record())
+    async with asyncio.timeout(10):
+        while len(ledger.batches) < 3:
+            await asyncio.sleep(0.001)
+    ledger.loses_answers = False
+    await writer.close()
+    assert len(ledger.records) == 2
+
+
+async def test_while_the_ledger_is_away_records_wait_and_nothing_is_lost() -> None:
+    metrics = Metrics()
+    writer, ledger = made(metrics, batch_size=1, flush_interval=0.001)
+    ledger.fails = True
+    for _ in range(20):
+        writer.add(record())
+        await asyncio.sleep(0.001)
+    assert b"pixiu_py_usage_records_waiting 20" in metrics.render()
+    ledger.fails = False
+    await until(ledger, 20)
+    await writer.close()
+    assert writer.dropped == 0
+    assert b'pixiu_py_usage_records_total{outcome="written"} 20' in metrics.render()
+    assert b"pixiu_py_usage_write_failures_total" in metrics.render()
+
+
+async def test_a_full_queue_drops_what_comes_and_counts_it() -> None:
+    """The oldest stay: they were taken first."""
+    metrics = Metrics()
+    writer, ledger = made(metrics, queue_size=3, flush_interval=NEVER)
+    sent = [record() for _ in range(5)]
+    assert [writer.add(one) for one in sent] == [True, True, True, False, False]
+    assert writer.dropped == 2
+    assert b'pixiu_py_usage_records_total{outcome="dropped"} 2' in metrics.render()
+    await writer.close()
+    assert ledger.records == sent[:3]
+
+
+async def test_the_end_waits_no_longer_than_it_may() -> None:
+    """A ledger that does not answer delays the end by ``close_timeout``; what it did not take is counted."""
+    writer, ledger = made(batch_size=1, close_timeout=0.01)
+    ledger.open.clear()
+    writer.add(record())
+    await writer.close()
+    assert writer.dropped == 1
+
+
+async def test_a_ledger_that_comes_back_during_the_end_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the writer was in the middle of a long pause."""
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE", NEVER)
+    writer, ledger = made(batch_size=1, close_timeout=NEVER)
+    ledger.fails = True
+    writer.add(record())
+    await ledger.called.wait()
+    closing = asyncio.gather(writer.close())
+    ledger.fails = False
+    async with asyncio.timeout(10):
+        await closing
+    assert len(ledger.records) == 1
+
+
+async def test_what_never_started_can_be_closed() -> None:
+    writer = UsageWriter(ListLedger(LedgerConfig()), Metrics())
+    await writer.close()
+
+
+@pytest.mark.parametrize(("keep", "asked"), [(100.0, [900.0]), (0.0, [])])
+async def test_old_usage_is_removed_if_so_configured(keep: float, asked: list[float]) -> None:
+    ledger = ListLedger(LedgerConfig(keep=keep))
+    writer = UsageWriter(ledger, Metrics(), lambda: 1000.0)
+    writer.start()
+    await asyncio.sleep(0)
+    await writer.close()
+    assert ledger.pruned == asked
