@@ -39,6 +39,8 @@ class Limits:
     retry: float
     #: Probes that must succeed; a round has as many as are missing.
     probes: int = 1
+    #: Count bad results in a row only: a good one begins the count anew.
+    in_a_row: bool = False
 
 
 class Breaker:
@@ -80,6 +82,9 @@ class Breaker:
         if ticket < self._first:
             return
         if self.state is State.CLOSED:
+            if self._limits.in_a_row and not bad:
+                self._results.clear()
+                return
             self._results.add(bad, now)
             if self._tripped():
                 self._open(now)

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from aiohttp import (
     ClientConnectionError,
+    ClientConnectorError,
     ClientError,
     ClientResponse,
     ClientSession,
@@ -24,7 +25,10 @@ _SHOWN = 200
 
 
 class CallFailed(PixiuError):
-    """A call came to nothing. ``kind`` is ``connect``, ``timeout``, ``status`` or ``answer``; ``status`` 0 without one."""
+    """A call came to nothing; ``status`` is 0 without one.
+
+    ``kind`` is ``connect`` (it never arrived), ``reset``, ``timeout``, ``status`` or ``answer`` (not to be understood).
+    """
 
     def __init__(self, kind: str, detail: str, status: int = 0) -> None:
         super().__init__(f"{kind}: {detail}")
@@ -33,14 +37,18 @@ class CallFailed(PixiuError):
 
     @property
     def may_pass(self) -> bool:
-        """True when the call did not arrive, or was not answered in time: another try may help."""
-        return self.kind in ("connect", "timeout")
+        """True when another try may help, for a question that changes nothing."""
+        return self.kind in ("connect", "reset", "timeout")
 
 
 class Wire:
-    """One pool of connections. ``per_host`` and ``total`` are most connections; 0: no limit."""
+    """One pool of connections. ``per_host`` and ``total`` are most connections; 0: no limit.
 
-    def __init__(self, *, total: int = 100, per_host: int = 0, idle: float = 30.0) -> None:
+    ``idle`` seconds are less than the five after which the engines' servers close a connection themselves: a call must not
+    go into one that is being closed.
+    """
+
+    def __init__(self, *, total: int = 100, per_host: int = 0, idle: float = 4.0) -> None:
         self._total = total
         self._per_host = per_host
         self._idle = idle
@@ -82,7 +90,8 @@ class Wire:
         except TimeoutError:
             raise CallFailed("timeout", f"no answer within {timeout:g} s") from None
         except (ClientConnectionError, OSError) as error:
-            raise CallFailed("connect", str(error)[:_SHOWN] or type(error).__name__) from error
+            kind = "connect" if isinstance(error, ClientConnectorError) else "reset"
+            raise CallFailed(kind, str(error)[:_SHOWN] or type(error).__name__) from error
         except (ClientError, ValueError) as error:
             raise CallFailed("answer", str(error)[:_SHOWN] or type(error).__name__) from error
 

@@ -184,3 +184,15 @@ def test_results_take_no_more_room_than_their_slots() -> None:
         results.add(tenth % 2 == 0, tenth / 10)
     assert len(results._slots) == Results.SLOTS
     assert results.sums() == (100, 50)
+
+
+# --- in a row --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("results", "state"), [("x.x.x.", State.CLOSED), ("x.xx", State.OPEN)])
+def test_errors_in_a_row_open_it(results: str, state: State) -> None:
+    """A good one in between begins the count anew, however old the bad ones are."""
+    made = Breaker(Limits(2, False, 0, 1e9, RETRY, in_a_row=True))
+    for number, result in enumerate(results):
+        pass_through(made, result, now=number * 1000.0)
+    assert made.state is state

@@ -41,7 +41,7 @@ async def test_post_sends_and_reads_json(wire: Wire) -> None:
         (respond(body=b"<html>"), "answer", 0, False),
         (respond(body=b""), "answer", 0, False),
         (close(b"garbage\r\n\r\n"), "answer", 400, False),
-        (close(), "connect", 0, True),
+        (close(), "reset", 0, True),
         (stall(), "timeout", 0, True),
     ],
 )
