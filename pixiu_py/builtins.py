@@ -22,6 +22,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.filters.http.proxyrewrite",
     "pixiu_py.filters.http.ratelimit",
     "pixiu_py.filters.http.traffic",
+    "pixiu_py.filters.ai.kvcache.filter",
     "pixiu_py.filters.llm.mock.filter",
     "pixiu_py.filters.llm.proxy.filter",
     "pixiu_py.filters.llm.tokenizer",
@@ -34,6 +35,8 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.clusters.balancers.least_request",
     "pixiu_py.clusters.balancers.ring_hashing",
     "pixiu_py.clusters.balancers.maglev_hashing",
+    # indexes of dgp.filter.ai.kvcache
+    "pixiu_py.filters.ai.kvcache.index.prefix",
     # stores
     "pixiu_py.stores.memory",
     "pixiu_py.stores.promptcache.memory",

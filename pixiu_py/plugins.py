@@ -37,6 +37,7 @@ CONTRACTS: dict[Family, tuple[str, str]] = {
     Family.STORE: ("pixiu_py.stores.base", "Store"),
     Family.PREFIX_INDEX: ("pixiu_py.stores.promptcache.base", "PrefixIndex"),
     Family.LEDGER: ("pixiu_py.stores.ledger.base", "Ledger"),
+    Family.KV_INDEX: ("pixiu_py.filters.ai.kvcache.index.base", "KvIndex"),
 }
 
 

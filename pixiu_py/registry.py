@@ -30,6 +30,7 @@ class Family(Enum):
     STORE = "store"  # stores.base.Store
     PREFIX_INDEX = "prefix index"  # stores.promptcache.base.PrefixIndex
     LEDGER = "ledger"  # stores.ledger.base.Ledger
+    KV_INDEX = "KV-cache index"  # filters.ai.kvcache.index.base.KvIndex
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ TESTED_ELSEWHERE = {
     "clusters/base.py": "a contract without behaviour",
     "stores/base.py": "a contract without behaviour",
     "stores/ledger/base.py": "a contract without behaviour; its one function is tested with each ledger",
+    "filters/ai/kvcache/index/base.py": "a contract without behaviour; tests/conformance/test_kv_indexes.py",
     "filters/base.py": "a contract; its one function is tested with the chain that uses it",
     "listeners/base.py": "a contract without behaviour",
     "config/model.py": "shapes without behaviour; tested with the reader that fills them",

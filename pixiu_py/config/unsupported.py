@@ -53,7 +53,6 @@ UNSUPPORTED: dict[tuple[Family, str], str] = {
         "use dgp.filter.http.metric, and let Prometheus scrape the port of `metric`"
     ),
     (Family.HTTP_FILTER, "dgp.filters.tracing"): f"tracing is {_LATER}",
-    (Family.HTTP_FILTER, "dgp.filter.ai.kvcache"): f"routing by KV cache is {_LATER}",
     (Family.HTTP_FILTER, "dgp.filter.http.recovery"): _REMOVED,
     (Family.HTTP_FILTER, "dgp.filter.http.response"): _REMOVED,
     (Family.HTTP_FILTER, "dgp.filter.http.timeout"): _REMOVED,

@@ -27,7 +27,7 @@ from tests.fakes.kinds import (
 )
 
 #: Families whose plugins have a config block of their own; the others are named by a key of a block of the file.
-WITH_CONFIG = (Family.HTTP_FILTER, Family.NETWORK_FILTER, Family.RETRY_POLICY)
+WITH_CONFIG = (Family.HTTP_FILTER, Family.NETWORK_FILTER, Family.RETRY_POLICY, Family.KV_INDEX)
 CONFIGURED = [entry for entry in ENTRIES if entry.family in WITH_CONFIG]
 TERMINAL = [entry for entry in FILTERS if entry.cls.terminal]
 
@@ -131,15 +131,20 @@ def test_the_schema_knows_it(entry: Entry) -> None:
     assert entry.kind in orjson.dumps(schema).decode()
     if entry.family not in WITH_CONFIG:
         return
+    key = "type" if entry.family is Family.KV_INDEX else "name"
     choices = [choice for part in schema["$defs"].values() for choice in part.get("allOf", [])]
-    (mine,) = [choice for choice in choices if entry.kind in choice["if"]["properties"]["name"]["enum"]]
+    named = [choice for choice in choices if key in choice["if"]["properties"]]
+    (mine,) = [choice for choice in named if entry.kind in choice["if"]["properties"][key]["enum"]]
+    assert mine["then"]["description"] == entry.summary
+    if key == "type":
+        assert set(keys_of(entry)) <= set(mine["then"]["properties"])
+        return
     reference = mine["then"]["properties"]["config"]["$ref"]
     block: dict[str, Any] = schema["$defs"][reference.removeprefix("#/$defs/")]
     properties = block.get("properties", {})
     assert set(keys_of(entry)) <= set(properties)
     assert all(part.get("description") for part in properties.values())
     assert block["additionalProperties"] is False
-    assert mine["then"]["description"] == entry.summary
 
 
 @every_config

@@ -10,6 +10,7 @@ from typing import Any
 
 import pixiu_py.clusters.balancers
 import pixiu_py.clusters.discovery
+import pixiu_py.filters.ai.kvcache.index
 from pixiu_py.clusters.base import LoadBalancer
 from pixiu_py.clusters.build import build_templates
 from pixiu_py.clusters.cluster import Cluster
@@ -25,9 +26,9 @@ from pixiu_py.upstream import retry
 
 
 def cluster_registry() -> Registry:
-    """Every balancer, cluster type and retry policy that lies in the package's folders."""
+    """Every balancer, cluster type, KV-cache index and retry policy that lies in the package's folders."""
     registry = Registry()
-    for package in (pixiu_py.clusters.balancers, pixiu_py.clusters.discovery):
+    for package in (pixiu_py.clusters.balancers, pixiu_py.clusters.discovery, pixiu_py.filters.ai.kvcache.index):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             registry.add_module(importlib.import_module(module.name))
     registry.add_module(retry)

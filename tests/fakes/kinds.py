@@ -88,6 +88,9 @@ _CHANGES = {"remove": ["x-gone"], "set": {"x-set": "1"}, "add": {"x-added": "2"}
 
 #: Kind of an HTTP filter → its samples.
 SAMPLES: dict[str, Sample] = {
+    "dgp.filter.ai.kvcache": Sample(
+        busy={"enabled": True, "index": {"type": "prefix"}, "load": {"interval": 0}, "route_header": "always"}
+    ),
     "dgp.filter.http.accesslog": Sample(fails={"outPutPath": "/no/such/folder/access.log"}),
     "dgp.filter.http.auth.jwt": Sample(_JWT, passes={"Authorization": f"Bearer {_token(_SECRET)}"}),
     "dgp.filter.http.authority": Sample(
@@ -157,6 +160,10 @@ def document_with(entry: Entry, config: Block, kind: str | None = None) -> str:
         blocks = filters_with(entry, config)
         blocks[0]["name"] = used
         return conf(filters=blocks)
+    if family is Family.KV_INDEX:
+        index = {"type": used, **config}
+        kvcache = http_filter("dgp.filter.ai.kvcache", lmcache_endpoint="http://127.0.0.1:1", index=index)
+        return conf(filters=[kvcache, *chain])
     if family is Family.RETRY_POLICY:
         return conf(endpoint(1, retry={"name": used, "config": config}), filters=chain)
     if family is Family.NETWORK_FILTER:

@@ -30,7 +30,7 @@ def references(schema: Any) -> set[str]:
 def test_every_reference_leads_somewhere(registry: Any) -> None:
     schema = json_schema(registry)
     assert references(schema) <= {f"#/$defs/{name}" for name in schema["$defs"]}
-    assert "x-pixiu" not in str(schema)
+    assert "'x-pixiu'" not in str(schema)
 
 
 def test_the_root_is_the_whole_file() -> None:
