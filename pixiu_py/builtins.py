@@ -40,6 +40,7 @@ MODULES: tuple[str, ...] = (
     # stores
     "pixiu_py.stores.memory",
     "pixiu_py.stores.promptcache.memory",
+    "pixiu_py.stores.promptcache.sqlite",
     # retry policies
     "pixiu_py.upstream.retry",
 )

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from hashlib import sha256
+from uuid import uuid4
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pixiu_py.registry import Family
-from pixiu_py.stores.promptcache.base import Entry, PrefixIndex, Scope, Write
+from pixiu_py.stores.promptcache.base import TIERS, Entry, PrefixIndex, Scope, Write, merged, steps
 from tests.fakes.indexes import KINDS, REGISTRY, Backends
 
 SCOPE = Scope("alice", "model", "v1")
@@ -18,7 +21,7 @@ NOW = 2_000_000_000.5
 
 
 def h(text: str) -> bytes:
-    return sha256(text.encode()).digest()
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +77,10 @@ async def test_scopes_never_meet(index: PrefixIndex, other: Scope) -> None:
 
 
 async def test_any_text_can_be_a_scope(index: PrefixIndex) -> None:
-    """Principals and models are texts of the configuration and of clients."""
-    scope = Scope("o'Brien\"; --\n:{}", "модель/模型 \U0001f600", "")
-    await index.commit(scope, [Write(h("a"), 1, "5m")], [], NOW)
-    assert set(await index.lookup(scope, [h("a")], NOW)) == {h("a")}
+    """Principals and models are texts of the configuration and of clients, and of any length."""
+    for text in ("o'Brien; --\n:{}", "模型/模型 \U0001f600", "", "a\x00b", "\ud800", "x" * 100_000):
+        await index.commit(Scope("alice", text, "v1"), [Write(h(text), 1, "5m")], [], NOW)
+        assert set(await index.lookup(Scope("alice", text, "v1"), [h(text)], NOW)) == {h(text)}
 
 
 async def test_an_entry_ends_with_its_last_moment(index: PrefixIndex) -> None:
@@ -155,3 +158,47 @@ async def test_many_writers_at_once(index: PrefixIndex) -> None:
     found = await index.lookup(SCOPE, hashes, NOW + 20)
     assert {entry.tier for entry in found.values()} == {"1h"}
     assert min(entry.expires_at for entry in found.values()) >= NOW + 7 + 3600
+
+
+async def test_a_sweep_removes_what_is_over_and_nothing_else(index: PrefixIndex) -> None:
+    """A few at a time. Where entries go away by themselves there is nothing to do."""
+    await index.commit(SCOPE, [Write(h(str(number)), 1, "5m") for number in range(5)], [], NOW)
+    await index.commit(SCOPE, [Write(h("live"), 1, "1h")], [], NOW)
+    removed = [await index.sweep(NOW + 300, 2) for _ in range(4)]
+    assert removed in ([2, 2, 1, 0], [0, 0, 0, 0])
+    assert set(await index.lookup(SCOPE, [h("0"), h("live")], NOW + 300)) == {h("live")}
+
+
+ticks = st.integers(0, 40_000).map(lambda tenths: tenths / 8)  # exact in binary, so that sums are as well
+hashes = st.sampled_from([h(letter) for letter in "abcd"])
+writes = st.lists(st.builds(Write, hashes, st.integers(0, 9), st.sampled_from(sorted(TIERS))), max_size=3)
+commits = st.lists(st.tuples(st.sampled_from(["m1", "m2"]), writes, writes, ticks), max_size=8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_history_ends_as_the_rule_says(kind: str, backends: Backends) -> None:
+    """Random commits, with clocks that go back and forth, against ``merged`` applied to a dict."""
+    with asyncio.Runner() as runner:
+        index = runner.run(backends.index(kind))
+
+        @given(commits, ticks)
+        @settings(max_examples=60)
+        def check(history: list[tuple[str, list[Write], list[Write], float]], at: float) -> None:
+            nobody = uuid4().hex  # a scope of its own for each example
+            expected: dict[tuple[str, bytes], Entry] = {}
+            for model, written, slid, tick in history:
+                runner.run(index.commit(Scope(nobody, model, "v"), written, slid, NOW + tick))
+                for write, slide in steps(written, slid):
+                    old = expected.get((model, write.hash))
+                    expected[model, write.hash] = merged(old, write, NOW + tick, slide=slide)
+            for model in ("m1", "m2"):
+                live = {
+                    hash_: entry
+                    for (owner, hash_), entry in expected.items()
+                    if owner == model and entry.expires_at > NOW + at
+                }
+                found = runner.run(index.lookup(Scope(nobody, model, "v"), [h(letter) for letter in "abcd"], NOW + at))
+                assert found == live
+
+        check()
+        runner.run(index.close())

@@ -12,7 +12,7 @@ from pixiu_py.stores.promptcache.base import PrefixIndex
 from tests.fakes.conf import Block
 
 REGISTRY = build_registry()
-KINDS = ("memory",)
+KINDS = ("memory", "sqlite")
 
 
 class Backends:
@@ -24,6 +24,8 @@ class Backends:
 
     async def index(self, kind: str) -> PrefixIndex:
         """A started index without entries."""
+        if kind == "sqlite":
+            return await self._made(kind, {"path": str(self._folders.mktemp("index") / "index.db")})
         return await self._made(kind, {})
 
     async def _made(self, kind: str, block: Block) -> PrefixIndex:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from pixiu_py.config.types import Duration, Model
 from pixiu_py.stores.base import StoreError
-from pixiu_py.stores.ledger.base import Ledger, LedgerConfig
+from pixiu_py.stores.ledger.base import Ledger, WriterConfig
 from pixiu_py.stores.ledger.cost import Tokens
 from pixiu_py.stores.ledger.record import Served, UsageRecord
 from pixiu_py.stores.ledger.tariff import TariffRow
@@ -15,12 +16,19 @@ SERVED = Served("request", 1_000.0, "alice", "model", "endpoint", 200)
 TOKENS = Tokens(100, 10, read=40)
 
 
+class ListLedgerConfig(Model, frozen=True):
+    """Keys that every ledger has."""
+
+    writer: WriterConfig = WriterConfig()
+    tariff_refresh: Duration = 60.0
+
+
 class ListLedger(Ledger):
     """Keeps what it gets in lists."""
 
-    Config = LedgerConfig
+    Config = ListLedgerConfig
 
-    def __init__(self, config: LedgerConfig) -> None:
+    def __init__(self, config: ListLedgerConfig = ListLedgerConfig()) -> None:  # noqa: B008 - it is frozen
         super().__init__(config)
         self.records: list[UsageRecord] = []
         self.batches: list[int] = []

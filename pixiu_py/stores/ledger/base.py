@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from msgspec import Meta
 
-from pixiu_py.config.types import Duration, KindRef, Model
+from pixiu_py.config.types import Duration, Empty, KindRef, Model
 from pixiu_py.errors import PluginError
 from pixiu_py.registry import Family, Registry
 from pixiu_py.stores.ledger.cost import Tokens
@@ -22,8 +22,8 @@ from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
 Column = Literal["principal", "model", "endpoint", "status", "day"]
 
 
-class LedgerConfig(Model, frozen=True):
-    """Keys that every ledger has."""
+class WriterConfig(Model, frozen=True):
+    """How usage gets into a ledger."""
 
     queue_size: Annotated[
         int,
@@ -39,9 +39,18 @@ class LedgerConfig(Model, frozen=True):
         Duration, Meta(gt=0, description="At the end, how long a ledger that does not answer is waited for.")
     ] = 10.0
     keep: Annotated[Duration, Meta(ge=0, description="Usage older than this is removed; 0: never.")] = 0.0
-    tariff_refresh: Annotated[
-        Duration, Meta(gt=0, description="A tariff set at the command line holds in a running gateway after this.")
-    ] = 60.0
+
+
+class LedgerConfig(Protocol):
+    """What the config model of every ledger has."""
+
+    @property
+    def writer(self) -> WriterConfig:
+        """How usage gets into it."""
+
+    @property
+    def tariff_refresh(self) -> float:
+        """Seconds after which tariffs are read again."""
 
 
 class UsageQuery(NamedTuple):
@@ -69,8 +78,8 @@ class UsageSum(NamedTuple):
 class Ledger:
     """Base of ledgers."""
 
-    #: The model of its keys beside ``type``.
-    Config: ClassVar[type[LedgerConfig]] = LedgerConfig
+    #: The model of its keys beside ``type``; it must have what ``LedgerConfig`` has.
+    Config: ClassVar[type[Model]] = Empty
 
     def __init__(self, config: Any) -> None:
         self.config = config

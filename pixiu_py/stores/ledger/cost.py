@@ -14,8 +14,9 @@ from pixiu_py.stores.ledger.tariff import Tariff
 #: More digits than a product of the largest count, price and multiplier has; to lose one would be an error, not a rounding.
 _EXACT = Context(prec=80, traps=[Inexact])
 _MILLION = Decimal(1_000_000)
-#: The largest count that is believed: an endpoint's number above it is cut, so that every database can hold it.
-MOST_TOKENS = 2**53
+#: The largest count that is believed: an endpoint's number above it is cut, so that every database can hold it,
+#: and the sum of millions.
+MOST_TOKENS = 2**40
 
 
 class Tokens(NamedTuple):

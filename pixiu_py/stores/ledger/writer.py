@@ -18,7 +18,7 @@ import structlog
 
 from pixiu_py.observability.metrics import Metrics
 from pixiu_py.stores.base import StoreError
-from pixiu_py.stores.ledger.base import Ledger, LedgerConfig
+from pixiu_py.stores.ledger.base import Ledger, WriterConfig
 from pixiu_py.stores.ledger.record import UsageRecord
 from pixiu_py.tasks import Tasks
 
@@ -37,7 +37,7 @@ class UsageWriter:
 
     def __init__(self, ledger: Ledger, metrics: Metrics, clock: Callable[[], float] = time.time) -> None:
         self._ledger = ledger
-        self._config: LedgerConfig = ledger.config
+        self._config: WriterConfig = ledger.config.writer
         self._clock = clock
         self._waiting: deque[UsageRecord] = deque()
         self._more = asyncio.Event()

@@ -13,12 +13,16 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pixiu_py.config.types import Empty, KindRef, Model
 from pixiu_py.errors import PluginError
 from pixiu_py.registry import Family, Registry
+from pixiu_py.stores.text import storable
 
 #: How long an entry lives after it was last used.
 Tier = Literal["5m", "1h", "24h"]
 TIERS: dict[Tier, int] = {"5m": 300, "1h": 3600, "24h": 86400}
 #: Seconds → tier.
 TIER_OF: dict[int, Tier] = {seconds: tier for tier, seconds in TIERS.items()}
+
+#: A part of a scope that has more characters is stored as a digest.
+_LONGEST = 256
 
 
 class Scope(NamedTuple):
@@ -82,6 +86,11 @@ def steps(writes: Sequence[Write], slides: Sequence[Write]) -> list[tuple[Write,
             tier = longer(write.tier, before[0].tier) if before else write.tier
             planned[write.hash] = (Write(write.hash, write.tokens, tier), slide)
     return [planned[hash_] for hash_ in sorted(planned)]
+
+
+def stored_scope(scope: Scope) -> Scope:
+    """``scope`` in texts that every database takes; scopes that differ stay different."""
+    return Scope(*(storable(text, _LONGEST) for text in scope))
 
 
 class PrefixIndex:

@@ -9,10 +9,9 @@ import pytest
 
 from pixiu_py.observability.metrics import Metrics
 from pixiu_py.stores.ledger import books as module
-from pixiu_py.stores.ledger.base import LedgerConfig
 from pixiu_py.stores.ledger.books import Books
 from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
-from tests.fakes.ledgers import SERVED, TOKENS, ListLedger
+from tests.fakes.ledgers import SERVED, TOKENS, ListLedger, ListLedgerConfig
 
 NOW = 1_000.0
 CONFIGURED = Tariff(model="model", input_price=Decimal(1))
@@ -31,7 +30,7 @@ async def test_without_a_ledger_the_configuration_holds_and_usage_goes_nowhere()
 
 async def test_a_model_that_the_ledger_knows_is_the_ledgers() -> None:
     """Also when its tariff has ended: then the model is disabled, whatever the configuration says."""
-    ledger = ListLedger(LedgerConfig())
+    ledger = ListLedger()
     ledger.rows = [TariffRow(OTHER, 500.0, 2_000.0)]
     books = Books([CONFIGURED, Tariff(model="second")], ledger, Metrics())
     await books.start()
@@ -43,7 +42,7 @@ async def test_a_model_that_the_ledger_knows_is_the_ledgers() -> None:
 
 
 async def test_usage_is_priced_by_the_tariff_of_its_end() -> None:
-    ledger = ListLedger(LedgerConfig())
+    ledger = ListLedger()
     ledger.rows = [TariffRow(CONFIGURED, 0.0, 1_000.0), TariffRow(OTHER, 1_000.0)]
     books = Books([], ledger, Metrics())
     await books.start()
@@ -62,7 +61,7 @@ async def test_usage_is_priced_by_the_tariff_of_its_end() -> None:
 
 
 async def test_a_change_in_the_ledger_is_seen_after_the_refresh() -> None:
-    ledger = ListLedger(LedgerConfig(tariff_refresh=0.001))
+    ledger = ListLedger(ListLedgerConfig(tariff_refresh=0.001))
     books = Books([], ledger, Metrics())
     await books.start()
     assert books.tariff("model", NOW) is None
@@ -77,7 +76,7 @@ async def test_while_the_ledger_is_away_the_last_tariffs_hold(monkeypatch: pytes
     """And are counted as unread; a gateway starts without them, and has them soon after."""
     monkeypatch.setattr(module, "_AGAIN", 0.001)
     metrics = Metrics()
-    ledger = ListLedger(LedgerConfig())
+    ledger = ListLedger()
     ledger.fails = True
     books = Books([CONFIGURED], ledger, metrics)
     await books.start()

@@ -9,10 +9,10 @@ import pytest
 
 from pixiu_py.observability.metrics import Metrics
 from pixiu_py.stores.ledger import writer as module
-from pixiu_py.stores.ledger.base import LedgerConfig
+from pixiu_py.stores.ledger.base import WriterConfig
 from pixiu_py.stores.ledger.record import UsageRecord, usage_record
 from pixiu_py.stores.ledger.writer import UsageWriter
-from tests.fakes.ledgers import SERVED, TOKENS, ListLedger
+from tests.fakes.ledgers import SERVED, TOKENS, ListLedger, ListLedgerConfig
 
 #: Long enough never to pass in a test.
 NEVER = 1000.0
@@ -23,7 +23,7 @@ def record() -> UsageRecord:
 
 
 def made(metrics: Metrics | None = None, **config: Any) -> tuple[UsageWriter, ListLedger]:
-    ledger = ListLedger(LedgerConfig(**config))
+    ledger = ListLedger(ListLedgerConfig(writer=WriterConfig(**config)))
     writer = UsageWriter(ledger, metrics or Metrics())
     writer.start()
     return writer, ledger
@@ -138,13 +138,13 @@ async def test_a_ledger_that_comes_back_during_the_end_gets_everything(monkeypat
 
 
 async def test_what_never_started_can_be_closed() -> None:
-    writer = UsageWriter(ListLedger(LedgerConfig()), Metrics())
+    writer = UsageWriter(ListLedger(), Metrics())
     await writer.close()
 
 
 @pytest.mark.parametrize(("keep", "asked"), [(100.0, [900.0]), (0.0, [])])
 async def test_old_usage_is_removed_if_so_configured(keep: float, asked: list[float]) -> None:
-    ledger = ListLedger(LedgerConfig(keep=keep))
+    ledger = ListLedger(ListLedgerConfig(writer=WriterConfig(keep=keep)))
     writer = UsageWriter(ledger, Metrics(), lambda: 1000.0)
     writer.start()
     await asyncio.sleep(0)
