@@ -15,7 +15,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from pixiu_py.errors import PixiuError, UpstreamReset, UpstreamTimeout
 from pixiu_py.http.body import take_buffered
 from pixiu_py.upstream.protocol import ResponseProtocol
-from pixiu_py.upstream.response import UpstreamResponse, content_length
+from pixiu_py.upstream.response import UpstreamResponse
+from pixiu_py.upstream.response_head import KnownResponses, ResponseMemory
 
 if TYPE_CHECKING:
     from pixiu_py.http.body import Sink
@@ -39,8 +40,8 @@ class UpstreamConnection(ResponseProtocol):
 
     __slots__ = ("_first_byte_timeout", "_full", "_owner", "_sink", "_uploading", "served")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner) -> None:
-        super().__init__(loop)
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner, heads: KnownResponses | None = None) -> None:
+        super().__init__(loop, ResponseMemory(heads if heads is not None else KnownResponses()))
         self._owner = owner
         #: Requests answered so far: above 0, the connection is a reused one.
         self.served = 0
@@ -76,7 +77,7 @@ class UpstreamConnection(ResponseProtocol):
         if self.transport is None or self._error is not None:
             raise self._error or UpstreamReset("upstream closed while the request was being sent")
         self.transport.write(chunk)
-        if self._message is None:
+        if self._head is None:
             self._deadline.extend(self._first_byte_timeout)  # counted from the last piece
         if self._paused:
             try:
@@ -94,20 +95,25 @@ class UpstreamConnection(ResponseProtocol):
         self._deadline.set(first_byte_timeout, "first_byte")
         self._first_byte_timeout = first_byte_timeout
         try:
-            while self._message is None:
+            while self._head is None:
                 if self._error is not None:
                     raise self._error
                 await self._wait()
         except BaseException:
             self.abort()
             raise
-        if not self._payload.is_eof():
+        head = self._head
+        if not self._payload.is_eof() or self._upgraded or self._error is not None:
             self._deadline.set(idle_timeout, "idle")
-        message = self._message
-        length = content_length(message)
-        if length is None and self._payload is EMPTY_PAYLOAD:
-            length = 0  # a HEAD, 204 or 304 keeps the length that it announces
-        return UpstreamResponse(self, message, length)
+            return UpstreamResponse(self, head, head.length)
+        length = head.length
+        whole = self._whole
+        if whole is None:
+            whole = take_buffered(self._payload)
+            if length is None and self._payload is EMPTY_PAYLOAD:
+                length = 0  # a HEAD, 204 or 304 keeps the length that it announces
+        self._complete()
+        return UpstreamResponse(None, head, length, whole)
 
     # --- its body: piped -------------------------------------------------------------------------------------------
 
@@ -226,7 +232,7 @@ class UpstreamConnection(ResponseProtocol):
 
     def abandon(self) -> None:
         """The response is not wanted any more. Kept for reuse when it is complete already, closed otherwise."""
-        if not self._finished and self._payload.is_eof() and self._message is not None:
+        if not self._finished and self._payload.is_eof() and self._head is not None:
             take_buffered(self._payload)
             self._complete()
         elif not self._finished:
@@ -249,8 +255,8 @@ class UpstreamConnection(ResponseProtocol):
         self._wake()
 
     def _is_reusable(self) -> bool:
-        message = self._message
-        if message is None or message.should_close or self._upgraded or self._uploading or self._parser_paused:
+        head = self._head
+        if head is None or head.closes or self._upgraded or self._uploading or self._parser_paused:
             return False
         try:
             return self._parser.feed_eof() is None  # type: ignore[union-attr] # else it has begun to read something more

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pixiu_py.errors import ConnectFailed, PoolExhausted, UpstreamTimeout
 from pixiu_py.upstream.connection import UpstreamConnection
+from pixiu_py.upstream.response_head import KnownResponses
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
@@ -50,6 +51,7 @@ class ConnectionPool:
         self._connecting = 0
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._closed = False
+        self._heads = KnownResponses()
 
     def __repr__(self) -> str:
         return f"<ConnectionPool idle={len(self._idle)} open={len(self._all)} waiting={len(self._waiting)}>"
@@ -96,7 +98,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(self._settings.connect_timeout or None):
                 _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self._loop, self),
+                    lambda: UpstreamConnection(self._loop, self, self._heads),
                     self._host,
                     self._port,
                     ssl=self._tls,

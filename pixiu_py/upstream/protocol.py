@@ -17,9 +17,12 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from pixiu_py.errors import PixiuError, UpstreamError, UpstreamProtocolError, UpstreamReset
 from pixiu_py.upstream.deadline import Deadline
+from pixiu_py.upstream.response_head import ResponseHead
 
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
+
+    from pixiu_py.upstream.response_head import ResponseMemory
 
 #: The parser stops reading above twice this many unread bytes. One read of the event loop is at most 256 KiB, so a piped
 #: body, which is emptied after each read, never gets there; a body nobody takes stays below half a mebibyte.
@@ -34,24 +37,29 @@ class ResponseProtocol(BaseProtocol):
         "_deadline",
         "_error",
         "_finished",
+        "_head",
+        "_heads",
         "_idle_timeout",
-        "_message",
         "_parser_paused",
         "_payload",
         "_tunnel",
         "_waiter",
+        "_whole",
         "_with_body",
         "tail",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, heads: ResponseMemory) -> None:
         super().__init__(loop)
+        self._heads = heads
         self._with_body = True
         self._parser = self._new_parser()
         #: Bytes that followed a 101, for the tunnel.
         self.tail = b""
-        self._message: RawResponseMessage | None = None
+        self._head: ResponseHead | None = None
         self._payload: StreamReader = EMPTY_PAYLOAD
+        #: The whole body, when it came with a head that was known; ``_payload`` has nothing then.
+        self._whole: bytes | None = None
         self._tunnel: Any = None
         self._waiter: asyncio.Future[None] | None = None
         self._error: PixiuError | None = None
@@ -67,7 +75,7 @@ class ResponseProtocol(BaseProtocol):
         if with_body is not self._with_body:
             self._with_body = with_body
             self._parser = self._new_parser()
-        self._message = None
+        self._head = self._whole = None
         self._payload = EMPTY_PAYLOAD
         self._error = None
         self._bytes_seen = self._finished = False
@@ -102,6 +110,14 @@ class ResponseProtocol(BaseProtocol):
         if self._finished and data:
             self.abort()  # bytes that nobody asked for: the endpoint and we disagree about where a response ends
             return
+        if self._with_body and not self._bytes_seen:
+            found = self._heads.find(data)
+            if found is not None:
+                self._bytes_seen = True
+                self._head, self._whole = found
+                self._arrived()
+                return
+        first = not self._bytes_seen
         self._bytes_seen = True
         try:
             messages, upgraded, tail = self._parser.feed_data(data)  # type: ignore[union-attr] # set until it is lost
@@ -114,7 +130,9 @@ class ResponseProtocol(BaseProtocol):
             self._pause_transport_reading()
         for message, payload in messages:
             self._head_received(message, payload)
-        if self._message is not None:
+            if first and self._with_body and len(messages) == 1 and self._head is not None:
+                self._heads.parsed(data, self._head, payload)
+        if self._head is not None:
             self._deadline.extend(self._idle_timeout)
         self._arrived()
 
@@ -130,10 +148,10 @@ class ResponseProtocol(BaseProtocol):
     def _head_received(self, message: RawResponseMessage, payload: StreamReader) -> None:
         if message.code < 200 and message.code != 101:
             return  # interim: it concerns this hop, or tells nothing a client waits for
-        if self._message is not None:
+        if self._head is not None:
             self.fail(UpstreamProtocolError("two responses to one request"))
             return
-        self._message = message
+        self._head = ResponseHead(message)
         self._payload = payload
 
     def eof_received(self) -> None:
@@ -145,9 +163,9 @@ class ResponseProtocol(BaseProtocol):
         super().connection_lost(exc)
         self._deadline.close()
         if not self._finished:
-            if self._message is not None and self._payload.is_eof():
+            if self._head is not None and self._payload.is_eof():
                 self._wake()  # the response had come whole
-            elif exc is None and self._message is not None and self._error is None:
+            elif exc is None and self._head is not None and self._error is None:
                 self._end_of_input(parser)
             else:
                 self._fail(UpstreamReset(bytes_seen=self._bytes_seen))

@@ -5,26 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pixiu_py.errors import UpstreamReset
-from pixiu_py.http.headers import received
 
 if TYPE_CHECKING:
-    from aiohttp.http import RawResponseMessage
-
     from pixiu_py.http.body import Sink
     from pixiu_py.upstream.connection import UpstreamConnection
+    from pixiu_py.upstream.response_head import ResponseHead
 
 
 class UpstreamResponse:
     """The head of an endpoint's response, and its body as a ``Body``."""
 
-    __slots__ = ("_connection", "_prefix", "headers", "length", "reason", "status")
+    __slots__ = ("_connection", "_prefix", "_whole", "headers", "length", "reason", "status")
 
-    def __init__(self, connection: UpstreamConnection, message: RawResponseMessage, length: int | None) -> None:
-        self._connection: UpstreamConnection | None = connection
+    def __init__(
+        self, connection: UpstreamConnection | None, head: ResponseHead, length: int | None, whole: bytes | None = None
+    ) -> None:
+        #: Where the body comes from, or all of it; neither when it is over.
+        self._connection = connection
+        self._whole = whole
+        #: What was put back.
         self._prefix = b""
-        self.status: int = message.code
-        self.reason: str = message.reason
-        self.headers = received(message.raw_headers, message.headers).headers()
+        self.status = head.status
+        self.reason = head.reason
+        self.headers = head.fields.headers()
         #: Declared bytes of the body, or None.
         self.length = length
 
@@ -35,11 +38,22 @@ class UpstreamResponse:
             raise UpstreamReset("the response has ended", bytes_seen=True)
         return self._connection
 
+    def take_whole(self) -> bytes | None:
+        """The body, when it is here to its end and as long as was declared; else None, and nothing is taken."""
+        if self._whole is None or len(self._whole) + len(self._prefix) != self.length:
+            return None
+        whole, self._whole = self._whole, None
+        return self._prefix + whole
+
     async def pipe(self, sink: Sink) -> None:
         """See ``Body.pipe``."""
         connection, self._connection = self._connection, None
         if connection is None:
-            raise UpstreamReset("the response was let go of", bytes_seen=True)
+            whole, self._whole = self._whole, None
+            if whole is None:
+                raise UpstreamReset("the response was let go of", bytes_seen=True)
+            sink.finish(self._prefix + whole)
+            return
         try:
             if self._prefix and not sink.write(self._prefix):
                 await sink.drain()
@@ -54,7 +68,8 @@ class UpstreamResponse:
             prefix, self._prefix = self._prefix, b""
             return prefix
         if self._connection is None:
-            return b""
+            whole, self._whole = self._whole, None
+            return whole or b""
         chunk = await self._connection.read()
         if not chunk:
             self._connection = None
@@ -75,6 +90,8 @@ class UpstreamResponse:
     def unread(self, data: bytes) -> None:
         """Put back bytes that were only looked at; they come first again."""
         self._prefix = data + self._prefix
+        if self._connection is None and self._whole is None:
+            self._whole = b""  # it was over, and now it is not
 
     async def read_all(self, limit: int) -> bytes | None:
         """The whole body, or None when it is above ``limit`` bytes; the rest is then let go of."""
@@ -91,13 +108,6 @@ class UpstreamResponse:
     def abort(self) -> None:
         """See ``Body.abort``."""
         connection, self._connection = self._connection, None
+        self._whole = None
         if connection is not None:
             connection.abandon()
-
-
-def content_length(message: RawResponseMessage) -> int | None:
-    """The declared length of a body; None when it is chunked or ends with the connection."""
-    if message.chunked:
-        return None
-    declared = message.headers.get("Content-Length")
-    return int(declared) if declared is not None and declared.isdigit() else None

@@ -10,6 +10,7 @@ import pytest
 from pixiu_py.errors import PixiuError, UpstreamProtocolError, UpstreamReset
 from pixiu_py.http.body import take_buffered
 from pixiu_py.upstream.protocol import ResponseProtocol
+from pixiu_py.upstream.response_head import KnownResponses, ResponseMemory
 
 
 class Transport(asyncio.Transport):
@@ -32,7 +33,7 @@ class Reading(ResponseProtocol):
     """Counts what it is told."""
 
     def __init__(self) -> None:
-        super().__init__(asyncio.get_running_loop())
+        super().__init__(asyncio.get_running_loop(), ResponseMemory(KnownResponses()))
         self.arrivals = 0
         self.lost = 0
         self.connection_made(Transport())
@@ -46,7 +47,7 @@ class Reading(ResponseProtocol):
 
     @property
     def outcome(self) -> tuple[int, PixiuError | None]:
-        return (self._message.code if self._message else 0), self._error
+        return (self._head.status if self._head else 0), self._error
 
 
 async def test_head_and_body_are_kept() -> None:

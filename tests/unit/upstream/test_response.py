@@ -10,7 +10,8 @@ from multidict import CIMultiDict
 
 from pixiu_py.errors import UpstreamReset
 from pixiu_py.upstream.connection import UpstreamConnection
-from pixiu_py.upstream.response import UpstreamResponse, content_length
+from pixiu_py.upstream.response import UpstreamResponse
+from pixiu_py.upstream.response_head import ResponseHead
 from tests.fakes.exchange import ListSink
 
 
@@ -34,24 +35,13 @@ class Connection:
         self.abandoned += 1
 
 
-def message(**headers: str) -> Any:
-    named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
-    return SimpleNamespace(code=200, reason="OK", raw_headers=(), headers=named, chunked=False)
+HEAD = ResponseHead(
+    SimpleNamespace(code=200, reason="OK", raw_headers=(), headers=CIMultiDict(), chunked=False, should_close=False)
+)
 
 
 def response(connection: Connection) -> UpstreamResponse:
-    return UpstreamResponse(cast(UpstreamConnection, connection), message(), None)
-
-
-@pytest.mark.parametrize(("declared", "length"), [("12", 12), ("0", 0), ("", None), ("-1", None), ("1 2", None)])
-def test_length_is_what_is_declared(declared: str, length: int | None) -> None:
-    assert content_length(message(Content_Length=declared)) == length
-
-
-def test_chunked_body_has_no_length() -> None:
-    chunked = message(Content_Length="5")
-    chunked.chunked = True
-    assert content_length(chunked) is None
+    return UpstreamResponse(cast(UpstreamConnection, connection), HEAD, None)
 
 
 async def test_what_was_looked_at_comes_first_again() -> None:
@@ -88,3 +78,50 @@ async def test_body_that_was_read_to_its_end_is_not_let_go_of() -> None:
     await body.read_all(10)
     body.abort()
     assert connection.abandoned == 0
+
+
+async def test_whole_body_is_taken_piped_or_read_once() -> None:
+    """Whoever comes later finds that it is over."""
+    for take in (take_whole, pipe, read_all):
+        body = UpstreamResponse(None, HEAD, 4, b"abcd")
+        assert body.begun
+        assert await take(body) == b"abcd"
+        assert body.take_whole() is None
+        assert await body.read() == b""
+        with pytest.raises(UpstreamReset):
+            await body.pipe(ListSink())
+
+
+async def take_whole(body: UpstreamResponse) -> bytes | None:
+    return body.take_whole()
+
+
+async def pipe(body: UpstreamResponse) -> bytes:
+    sink = ListSink()
+    await body.pipe(sink)
+    return sink.content
+
+
+async def read_all(body: UpstreamResponse) -> bytes | None:
+    return await body.read_all(100)
+
+
+@pytest.mark.parametrize("take", [take_whole, pipe, read_all])
+async def test_what_was_put_back_is_part_of_the_whole(take: Any) -> None:
+    body = UpstreamResponse(None, HEAD, 4, b"abcd")
+    body.unread(await body.read())
+    assert await take(body) == b"abcd"
+
+
+def test_body_of_another_length_than_was_declared_is_not_taken_whole() -> None:
+    """That of a HEAD, or one that was chunked: its head says something else."""
+    assert UpstreamResponse(None, HEAD, 4, b"").take_whole() is None
+    assert UpstreamResponse(None, HEAD, None, b"abcd").take_whole() is None
+
+
+async def test_whole_body_that_was_let_go_of_is_gone() -> None:
+    body = UpstreamResponse(None, HEAD, 4, b"abcd")
+    body.abort()
+    assert body.take_whole() is None
+    with pytest.raises(UpstreamReset):
+        await body.pipe(ListSink())

@@ -295,6 +295,9 @@ class Walk:
             refused = await gate.refused(upstream, events, limits, self._proxy.context.clock)
             if refused is not None and not self._accepted(refused, endpoint, policy, upstream):
                 return None
+        whole = None if events else upstream.take_whole()
+        if whole is not None:
+            return Response(status, upstream.headers, whole, upstream.reason)
         body: Body = TimedBody(upstream, self._deadline) if self._deadline else upstream
         if events:
             body = EventStreamBody(body, self._dialect, self._exchange, self._proxy.config.event_limit)
