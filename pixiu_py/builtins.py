@@ -39,6 +39,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.filters.ai.kvcache.index.prefix",
     # stores
     "pixiu_py.stores.memory",
+    "pixiu_py.stores.redis",
     "pixiu_py.stores.promptcache.memory",
     "pixiu_py.stores.promptcache.sqlite",
     # retry policies

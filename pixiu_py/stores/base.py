@@ -49,7 +49,10 @@ class Store:
         raise NotImplementedError
 
     async def increment(self, key: str, by: int = 1, ttl: float = 0.0) -> int:
-        """Add to a number, which begins at 0; ``ttl`` counts from its beginning. The new number."""
+        """Add to a number, which begins at 0; ``ttl`` counts from its beginning. The new number.
+
+        Raises ``StoreError`` also when the value is no number.
+        """
         raise NotImplementedError
 
     async def delete(self, key: str) -> None:
@@ -57,5 +60,5 @@ class Store:
         raise NotImplementedError
 
     def scan(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
-        """Every key that begins with ``prefix``, and its value."""
+        """Every key that begins with ``prefix``, and its value. What is changed meanwhile is seen or not, or twice."""
         raise NotImplementedError

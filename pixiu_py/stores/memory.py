@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from pixiu_py.config.types import Model
 from pixiu_py.registry import Family, plugin
-from pixiu_py.stores.base import Store
+from pixiu_py.stores.base import Store, StoreError
 
 
 class MemoryConfig(Model, frozen=True):
@@ -66,7 +66,10 @@ class MemoryStore(Store):
     async def increment(self, key: str, by: int = 1, ttl: float = 0.0) -> int:
         """See ``Store.increment``."""
         value, end = self._alive(key) or (b"0", self._end(ttl))
-        number = int(value) + by
+        try:
+            number = int(value) + by
+        except ValueError:
+            raise StoreError("the value is no number") from None
         self._put(key, b"%d" % number, end)
         return number
 

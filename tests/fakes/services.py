@@ -53,6 +53,11 @@ class Service:
         process.stdout.close()
         process.wait(20)
 
+    def signal(self, sign: signal.Signals) -> None:
+        """Send it a signal that does not end it: SIGSTOP makes it hang, SIGCONT go on."""
+        assert self._process is not None
+        self._process.send_signal(sign)
+
 
 def free_port() -> int:
     """A port that nobody listens on."""
@@ -63,14 +68,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def redis_server() -> Iterator[Service]:
-    """A Redis without persistence: what is killed has forgotten everything."""
+def redis_server(**more: str) -> Iterator[Service]:
+    """A Redis without persistence: what is killed has forgotten everything. ``more`` are options of its own."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
     with TemporaryDirectory(prefix="pixiu-redis-") as folder:
         port = free_port()
-        options = {"bind": "127.0.0.1", "port": str(port), "dir": folder, "appendonly": "no"}
+        options = {"bind": "127.0.0.1", "port": str(port), "dir": folder, "appendonly": "no", **more}
         command = [program, *(word for key, value in options.items() for word in (f"--{key}", value)), "--save", ""]
         with _running(Service(command, b"Ready to accept connections", port, f"redis://127.0.0.1:{port}/0")) as service:
             yield service
