@@ -6,13 +6,13 @@ input. Everything is a ``Decimal`` and nothing is rounded.
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, Inexact, localcontext
+from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
 from typing import NamedTuple
 
 from pixiu_py.stores.ledger.tariff import Tariff
 
 #: More digits than a product of the largest count, price and multiplier has; to lose one would be an error, not a rounding.
-_EXACT = Context(prec=80, traps=[Inexact])
+EXACT = Context(prec=80, traps=[Inexact, InvalidOperation])
 _MILLION = Decimal(1_000_000)
 #: The largest count that is believed: an endpoint's number above it is cut, so that every database can hold it,
 #: and the sum of millions.
@@ -59,7 +59,7 @@ def cost(tokens: Tokens, tariff: Tariff | None) -> Cost | None:
     if tariff is None or tariff.input_price is None:
         return None
     tokens = capped(tokens)
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         weighted = (
             tokens.prompt
             - tokens.read
