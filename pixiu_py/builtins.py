@@ -37,6 +37,9 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.clusters.balancers.maglev_hashing",
     # indexes of dgp.filter.ai.kvcache
     "pixiu_py.filters.ai.kvcache.index.prefix",
+    "pixiu_py.filters.ai.kvcache.index.lmcache",
+    "pixiu_py.filters.ai.kvcache.index.lmcache_coordinator",
+    "pixiu_py.filters.ai.kvcache.index.kv_events",
     # stores
     "pixiu_py.stores.memory",
     "pixiu_py.stores.redis",

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import orjson
 import pytest
@@ -18,14 +19,24 @@ from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.filters.ai.kvcache.config import KvCacheConfig
 from pixiu_py.filters.ai.kvcache.index.base import IndexFailed, KvIndex, Matches
 from pixiu_py.filters.ai.kvcache.prompt import Prompt, prompt_of
-from pixiu_py.registry import Family
+from pixiu_py.registry import Entry, Family
 from tests.fakes.clusters import cluster_context, make_endpoints
+from tests.fakes.conf import Block
 from tests.fakes.kinds import decoded, of
 from tests.fakes.upstream import refusing_port
 
 ENTRIES = of(Family.KV_INDEX)
 CHAT = "/v1/chat/completions"
 ENDPOINTS = make_endpoints(3)
+
+
+#: Kind → keys with which several of them can run beside each other.
+KEYS: dict[str, Block] = {"kv-events": {"bind": "tcp://127.0.0.1:*"}}
+
+
+def config_of(entry: Entry) -> Any:
+    """The index's own block."""
+    return decoded(entry, KEYS.get(entry.kind, {}))
 
 
 def prompt(text: str, model: str = "m") -> Prompt:
@@ -39,12 +50,13 @@ def prompt(text: str, model: str = "m") -> Prompt:
 @pytest.fixture(params=ENTRIES, ids=lambda entry: entry.kind)
 async def index(request: pytest.FixtureRequest) -> AsyncIterator[KvIndex]:
     """An index that has been started, whose services do not answer."""
-    nobody = f"http://127.0.0.1:{refusing_port()}"
-    settings = KvCacheConfig(enabled=True, vllm_endpoint=nobody, lmcache_endpoint=nobody)
-    made: KvIndex = request.param.cls(decoded(request.param, {}), settings, cluster_context())
-    await made.start()
-    yield made
-    await made.close()
+    with refusing_port() as port:
+        nobody = f"http://127.0.0.1:{port}"
+        settings = KvCacheConfig(enabled=True, vllm_endpoint=nobody, lmcache_endpoint=nobody)
+        made: KvIndex = request.param.cls(config_of(request.param), settings, cluster_context())
+        await made.start()
+        yield made
+        await made.close()
 
 
 async def ask(index: KvIndex, asked: Prompt, endpoints: Sequence[Endpoint] = ENDPOINTS) -> Matches:
@@ -112,13 +124,13 @@ async def test_a_lookup_can_be_cancelled(index: KvIndex) -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.kind)
-async def test_its_life(entry: object) -> None:
+async def test_its_life(entry: Entry) -> None:
     """It is built without I/O, and may be closed twice, started or not; no task or socket is left."""
-    settings = KvCacheConfig(enabled=True, lmcache_endpoint=f"http://127.0.0.1:{refusing_port()}")
+    settings = KvCacheConfig(enabled=True, lmcache_endpoint="http://127.0.0.1:1")
     for started in (True, False):
         context = cluster_context()
         before = len(os.listdir("/proc/self/fd"))
-        made: KvIndex = entry.cls(decoded(entry, {}), settings, context)  # type: ignore[attr-defined, arg-type]
+        made: KvIndex = entry.cls(config_of(entry), settings, context)
         assert len(os.listdir("/proc/self/fd")) == before
         if started:
             await made.start()

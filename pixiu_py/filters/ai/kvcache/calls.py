@@ -74,6 +74,11 @@ class Calls:
         #: Statuses that are about what the client wants and say nothing about the service.
         self._forgiven = frozenset(forgiven)
 
+    @property
+    def ready(self) -> bool:
+        """True when a call would be tried now."""
+        return not self.breaker.ready_in(self._clock())
+
     async def once(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call while somebody waits. Raises ``CallFailed``, with the kind ``breaker`` when it is not even tried."""
         return await self._try(call, patient=False)

@@ -148,6 +148,13 @@ class KvCacheConfig(Model, frozen=True):
         wanted = strategy.enable_compression or strategy.enable_pinning or strategy.enable_eviction
         if wanted and kind not in LMCACHE:
             raise ValueError(f"cache_strategy needs a cache controller, and the index {kind} has none")
+        if kind == "lmcache" and strategy.enable_eviction and not strategy.evict_instance_id:
+            raise ValueError(
+                "LMCache's controller has no /evict: what comes near is to clear a whole location of one instance; "
+                "name it in cache_strategy.evict_instance_id, or switch enable_eviction off"
+            )
+        if kind == "lmcache-coordinator" and strategy.enable_compression:
+            raise ValueError("LMCache's coordinator cannot compress: switch cache_strategy.enable_compression off")
         for url in (self.vllm_endpoint, self.lmcache_endpoint):
             if url.strip() and not url.strip().lower().startswith(("http://", "https://")):
                 raise ValueError("vllm_endpoint and lmcache_endpoint are URLs that begin with http:// or https://")

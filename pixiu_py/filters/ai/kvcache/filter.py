@@ -57,6 +57,8 @@ class KvCache(HttpFilter):
         self._asks = self._index is not None and inspect.iscoroutinefunction(self._index.lookup)
         self._meters = Meters(context.metrics, config.kind) if config.enabled else None
         board = Board(config.load.max_age)
+        if self._index is not None and config.load.interval:
+            self._index.board = board
         self._scorer = Scorer(config, Ledger(), board, context.clock)
         self._wire = Wire()
         self._poller = Poller(config.load, board, self._wire, context.clock)

@@ -12,7 +12,7 @@ A key stands for all text up to the end of its chunk: two keys are equal only if
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -45,7 +45,7 @@ class Prompt:
         self.body = body
         self.document = document
         #: The engine's own tokens, for indexes that ask for them; None as long as nobody has.
-        self.tokens: list[int] | None = None
+        self.tokens: Sequence[int] | None = None
         self._keys: list[bytes] | None = None
         self._ends: list[int] = []
         self._length = 0

@@ -118,6 +118,13 @@ class Subscriber:
             if count % _BURST == 0:  # a full queue is handed out without a pause
                 await asyncio.sleep(0)
 
+    def forget(self, instance: str) -> None:
+        """Nothing is known of this engine any more; what it sends next shows that something was missed."""
+        for source, engine in self._engines.items():
+            if source[0] == instance:
+                self._index.forget(*source)
+                engine.sequence.begin()
+
     def heard(self, frames: list[bytes]) -> None:
         """Take one message: topic, number, payload."""
         try:

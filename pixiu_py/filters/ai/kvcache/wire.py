@@ -14,6 +14,7 @@ from aiohttp import (
     ClientTimeout,
     DummyCookieJar,
     TCPConnector,
+    ThreadedResolver,
 )
 
 from pixiu_py.errors import PixiuError
@@ -56,7 +57,12 @@ class Wire:
 
     async def start(self) -> None:
         """Make the pool; opens no connection."""
-        connector = TCPConnector(limit=self._total, limit_per_host=self._per_host, keepalive_timeout=self._idle)
+        connector = TCPConnector(
+            limit=self._total,
+            limit_per_host=self._per_host,
+            keepalive_timeout=self._idle,
+            resolver=ThreadedResolver(),  # names are few and kept; the other one leaves sockets open for a while
+        )
         self._session = ClientSession(connector=connector, cookie_jar=DummyCookieJar(), trust_env=False)
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ from pixiu_py.errors import PixiuError
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.filters.ai.kvcache.config import KvCacheConfig
+    from pixiu_py.filters.ai.kvcache.load import Board
     from pixiu_py.filters.ai.kvcache.prompt import Prompt
     from pixiu_py.filters.base import Context
 
@@ -46,6 +47,8 @@ class KvIndex:
         self.config = config
         self.settings = settings
         self.context = context
+        #: The load of the engines, for indexes that act on it; None: nobody measures it.
+        self.board: Board | None = None
 
     async def start(self) -> None:
         """Open what is needed. A service that does not answer yet is no reason to raise."""

@@ -1,0 +1,130 @@
+"""The ``lmcache-coordinator`` index: asks LMCache's coordinator, the one of the multi-process mode."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import orjson
+from msgspec import Meta
+
+from pixiu_py.config.types import Model, doc
+from pixiu_py.filters.ai.kvcache.calls import Calls
+from pixiu_py.filters.ai.kvcache.controller import Held
+from pixiu_py.filters.ai.kvcache.coordinator import Coordinator, model_roots
+from pixiu_py.filters.ai.kvcache.index.remote import RemoteIndex, longest
+from pixiu_py.filters.ai.kvcache.poller import base_url, credentials, may_ask
+from pixiu_py.filters.ai.kvcache.strategy import EVICT, PIN, Decision
+from pixiu_py.filters.ai.kvcache.tokens import key_of, salt_of
+from pixiu_py.filters.ai.kvcache.wire import CallFailed
+from pixiu_py.registry import Family, plugin
+
+if TYPE_CHECKING:
+    from pixiu_py.clusters.endpoint import Endpoint
+    from pixiu_py.filters.ai.kvcache.config import KvCacheConfig
+    from pixiu_py.filters.ai.kvcache.prompt import Prompt
+    from pixiu_py.filters.base import Context
+
+#: Models whose paths are remembered.
+_MOST_MODELS = 1024
+#: Prompts that eviction can choose from.
+_MOST_RECENT = 256
+
+_Positive = Annotated[int, Meta(ge=1)]
+
+
+class CoordinatorConfig(Model, frozen=True):
+    """Keys of the ``lmcache-coordinator`` index."""
+
+    chunk_size: Annotated[_Positive, doc("Tokens of a chunk, as the coordinator was started with.")] = 256
+    world_size: Annotated[_Positive, doc("Workers of one engine.")] = 1
+    models: Annotated[
+        dict[str, str], doc("Model name → the path that its engines were started with; absent: the engines are asked.")
+    ] = {}
+
+
+@plugin(Family.KV_INDEX, "lmcache-coordinator")
+class CoordinatorIndex(RemoteIndex):
+    """Asks LMCache's coordinator (the multi-process mode) which cache server holds a prompt's tokens."""
+
+    Config: ClassVar[type[CoordinatorConfig]] = CoordinatorConfig
+    config: CoordinatorConfig
+    hint = (
+        "chunk_size must be the coordinator's, models must name the paths of the engines, instances their cache servers"
+    )
+
+    def __init__(self, config: CoordinatorConfig, settings: KvCacheConfig, context: Context) -> None:
+        super().__init__(config, settings, context)
+        self.chunk = config.chunk_size
+        self._coordinator = Coordinator(
+            self._wire, settings.lmcache_endpoint.strip(), chunk=config.chunk_size, world_size=config.world_size
+        )
+        self._operations = {kind: self._tools.calls(kind, may_repeat=False) for kind in (PIN, EVICT)}
+        self._roots: dict[str, str] = dict(config.models)
+        #: Prompts that were looked up lately, the one unused longest first: that is what eviction is about.
+        self._recent: OrderedDict[bytes, tuple[Prompt, Sequence[int]]] = OrderedDict()
+
+    async def _ask(self, tokens: Sequence[int], prompt: Prompt, endpoints: Sequence[Endpoint]) -> dict[str, Held]:
+        root = await self._root(prompt.model, endpoints)
+        if self._rules.evict:
+            self._remember(prompt, tokens)
+        return await self._coordinator.lookup(tokens, root, self._tools.timeout, salt_of(prompt))
+
+    def _remember(self, prompt: Prompt, tokens: Sequence[int]) -> None:
+        key = key_of(prompt.document, prompt.model)
+        self._recent[key] = prompt, tokens
+        self._recent.move_to_end(key)
+        if len(self._recent) > _MOST_RECENT:
+            self._recent.popitem(last=False)
+
+    async def _root(self, model: str, endpoints: Sequence[Endpoint]) -> str:
+        """The path that engines of the model were started with: configured, or as one of them says. Raises ``CallFailed``."""
+        root = self._roots.get(model)
+        if root is not None:
+            return root
+        engine = next((endpoint for endpoint in endpoints if may_ask(endpoint)), None)
+        if engine is None:
+            raise CallFailed("connect", "no endpoint tells the path of the model")
+        body = await self._wire.get(base_url(engine) + "/v1/models", self._tools.timeout, credentials(engine))
+        try:
+            roots = model_roots(orjson.loads(body))
+        except orjson.JSONDecodeError:
+            raise CallFailed("answer", "a list of models that is no JSON") from None
+        name = engine.models.get(model, model)
+        if name not in roots:
+            raise CallFailed("answer", f"the engine does not tell the path of {name!r}")
+        if len(self._roots) < _MOST_MODELS:
+            self._roots[model] = roots[name]
+        return roots[name]
+
+    async def _carry_out(
+        self, decision: Decision, tokens: Sequence[int], prompt: Prompt, endpoint: Endpoint, held: Mapping[str, Held]
+    ) -> int | None:
+        if decision.operation == EVICT:
+            return await self._evict(prompt, endpoint)
+        root = await self._root(prompt.model, [endpoint])
+        pin = partial(self._coordinator.pin, tokens, root, self._tools.timeout, salt_of(prompt))
+        return await self._operations[PIN].patiently(pin)
+
+    async def _evict(self, prompt: Prompt, endpoint: Endpoint) -> int | None:
+        """Drop the prompt that was unused longest: not the one that has just been asked for."""
+        key, (victim, tokens) = next(iter(self._recent.items()))
+        if key == key_of(prompt.document, prompt.model):
+            return None
+        del self._recent[key]
+        root, salt, timeout = await self._root(victim.model, [endpoint]), salt_of(victim), self._tools.timeout
+        instance = self.settings.cache_strategy.evict_instance_id
+        if not instance:
+            found = longest(
+                await self._lookups.patiently(partial(self._coordinator.lookup, tokens, root, timeout, salt))
+            )
+            if found is None:
+                return 0
+            instance = found[0]
+        delete = partial(self._coordinator.delete, tokens, root, instance, timeout, salt)
+        return await self._operations[EVICT].patiently(delete)
+
+    def _breakers(self) -> dict[str, list[Calls]]:
+        return {**super()._breakers(), **{kind: [calls] for kind, calls in self._operations.items()}}

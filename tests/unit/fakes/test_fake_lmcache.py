@@ -1,0 +1,82 @@
+"""The fake controller and engine answer as the real ones did."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from tests.fakes import engine_data
+from tests.fakes.lmcache import FakeController, FakeVllm
+
+RECORDED = engine_data.exchanges("lmcache_controller")
+
+
+@pytest_asyncio.fixture
+async def wire() -> AsyncIterator[Wire]:
+    """A started pool."""
+    wire = Wire()
+    await wire.start()
+    yield wire
+    await wire.close()
+
+
+async def _same(wire: Wire, server: Any, record: dict[str, Any]) -> None:
+    """The server's answer to a recorded request is the recorded one, but for ids."""
+    expected = record["response"]
+    call = wire.post(f"http://{server.address}{record['path']}", record["request"]["body"], 5.0)
+    if expected["status"] != 200:
+        with pytest.raises(CallFailed) as failed:
+            await call
+        assert failed.value.status == expected["status"]
+        return
+    answer = await call
+    for key, value in expected["body"].items():
+        if key != "event_id":
+            assert answer[key] == value, key
+
+
+async def test_controller(wire: Wire) -> None:
+    """In the order of the recording, with what its notes say was stored in between."""
+    async with FakeController("inst-b", "inst-a") as controller:
+
+        async def replay(*ids: str) -> None:
+            for id_ in ids:
+                await _same(wire, controller, RECORDED[id_])
+
+        await replay("lookup_miss_nothing_stored")
+        controller.store("inst-a", list(range(1024)))
+        await replay("lookup_hit", "lookup_hit_longer_prompt", "lookup_hit_600_gives_512", "lookup_hit_300_gives_256")
+        await replay("lookup_miss_255_tokens", "lookup_miss_other_tokens", "lookup_empty_tokens", "evict_404")
+        controller.store("inst-b", list(range(512)))
+        await replay("lookup_hit_two_instances", "lookup_hit_absent_is_not_uncached")
+        controller.store("inst-b", list(range(1536)))
+        await replay("lookup_hit_first_registered_takes_all", "pin", "pin_unknown_tokens_is_200_with_0")
+        await replay(
+            "pin_unknown_location_is_200_with_0", "pin_500_unknown_instance", "compress_zstd_is_a_silent_no_op"
+        )
+        controller.store("inst-a", list(range(5000, 6024)))
+        await replay("clear_counts_unpinned_only", "lookup_miss_after_clear", "clear_tokens_are_ignored")
+        await replay("clear_500_unknown_instance", "lookup_still_works_after_that")
+
+
+@pytest.mark.parametrize("id_", ["error_unknown_model", "error_neither_prompt_nor_messages"])
+async def test_tokenizer_errors(wire: Wire, id_: str) -> None:
+    """What the gateway must tell from a fault of the engine."""
+    async with FakeVllm("a") as engine:
+        await _same(wire, engine, engine_data.exchanges("vllm_tokenize")[id_])
+
+
+async def test_tokens_are_a_prefix_of_a_longer_chat(wire: Wire) -> None:
+    """As of any tokenizer with a chat template."""
+    async with FakeVllm("a") as engine:
+        first = {"model": "tiny", "messages": [{"role": "user", "content": "one two"}]}
+        longer = {"model": "tiny", "messages": [*first["messages"], {"role": "user", "content": "three"}]}
+        short, long = [
+            (await wire.post(f"http://{engine.address}/tokenize", body, 5.0))["tokens"] for body in (first, longer)
+        ]
+    assert long[: len(short)] == short
+    assert len(long) > len(short)
