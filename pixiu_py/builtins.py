@@ -25,6 +25,8 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.filters.ai.kvcache.filter",
     "pixiu_py.filters.llm.mock.filter",
     "pixiu_py.filters.llm.proxy.filter",
+    "pixiu_py.filters.llm.router.filter",
+    "pixiu_py.filters.llm.router.rules",
     "pixiu_py.filters.llm.tokenizer",
     # clusters and load balancers
     "pixiu_py.clusters.discovery.static",

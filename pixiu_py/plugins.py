@@ -38,6 +38,7 @@ CONTRACTS: dict[Family, tuple[str, str]] = {
     Family.PREFIX_INDEX: ("pixiu_py.stores.promptcache.base", "PrefixIndex"),
     Family.LEDGER: ("pixiu_py.stores.ledger.base", "Ledger"),
     Family.KV_INDEX: ("pixiu_py.filters.ai.kvcache.index.base", "KvIndex"),
+    Family.DECIDER: ("pixiu_py.filters.llm.router.decider", "Decider"),
 }
 
 

@@ -31,6 +31,7 @@ class Family(Enum):
     PREFIX_INDEX = "prefix index"  # stores.promptcache.base.PrefixIndex
     LEDGER = "ledger"  # stores.ledger.base.Ledger
     KV_INDEX = "KV-cache index"  # filters.ai.kvcache.index.base.KvIndex
+    DECIDER = "decider"  # filters.llm.router.decider.Decider
 
 
 @dataclass(frozen=True, slots=True)

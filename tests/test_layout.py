@@ -27,6 +27,9 @@ TESTED_ELSEWHERE = {
     "stores/ledger/base.py": "a contract without behaviour; its one function is tested with each ledger",
     "filters/ai/kvcache/index/base.py": "a contract without behaviour; tests/conformance/test_kv_indexes.py",
     "filters/base.py": "a contract; its one function is tested with the chain that uses it",
+    "filters/llm/router/affinity.py": "a contract without behaviour",
+    "filters/llm/router/decider.py": "a contract without behaviour",
+    "filters/llm/router/session.py": "picks a mode by its name; tested with the modes",
     "listeners/base.py": "a contract without behaviour",
     "config/model.py": "shapes without behaviour; tested with the reader that fills them",
 }

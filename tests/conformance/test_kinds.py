@@ -31,8 +31,8 @@ WITH_CONFIG = (Family.HTTP_FILTER, Family.NETWORK_FILTER, Family.RETRY_POLICY, F
 CONFIGURED = [entry for entry in ENTRIES if entry.family in WITH_CONFIG]
 TERMINAL = [entry for entry in FILTERS if entry.cls.terminal]
 
-#: Named by keys inside the blocks of filters; their contracts are in test_stores.py and test_prefix_indexes.py.
-STORES = (Family.STORE, Family.PREFIX_INDEX, Family.LEDGER)
+#: Named by keys inside the blocks of filters; their contracts are in tests of their own, such as test_stores.py.
+STORES = (Family.STORE, Family.PREFIX_INDEX, Family.LEDGER, Family.DECIDER)
 NAMED = [entry for entry in ENTRIES if entry.family not in STORES]
 every_kind = pytest.mark.parametrize("entry", ENTRIES, ids=name)
 every_config = pytest.mark.parametrize("entry", CONFIGURED, ids=name)

@@ -84,6 +84,12 @@ _JWT = {
 _EVERYTHING = [{"name": "all", "items": [{"matchStrategy": 1, "pattern": "."}]}]
 _BREAKER = {"resource": "all", "strategy": "error_count", "threshold": 1, "retryTimeoutMs": 60_000}
 _FLOW = {"resource": "all", "threshold": 1, "statIntervalInMs": 60_000}
+_ROUTER = {
+    "default_model": "mock-small",
+    "model_aliases": {"fast": {"target": "mock-small"}},
+    "routing_preferences": [{"name": "code", "description": "program code", "models": ["mock-big", "mock-small"]}],
+    "deciders": [{"type": "rules", "rules": [{"route": "code", "keywords": ["code"]}]}],
+}
 _CHANGES = {"remove": ["x-gone"], "set": {"x-set": "1"}, "add": {"x-added": "2"}}
 
 #: Kind of an HTTP filter → its samples.
@@ -122,6 +128,7 @@ SAMPLES: dict[str, Sample] = {
     ),
     "dgp.filter.llm.mock": Sample(busy={"label": "m", "response_headers": {"x-mock": "1"}}),
     "dgp.filter.llm.proxy": Sample(),
+    "dgp.filter.llm.router": Sample(busy=_ROUTER),
     "dgp.filter.llm.tokenizer": Sample(busy={"max_document": 64, "max_event": 1024, "max_decoded": 256}),
     "example.filter.redact": Sample({"words": ["fox"]}, busy={"words": ["fo", "fox", "data", "\u00e4"]}),
     "example.filter.requireheader": Sample({"header": "x-team"}, passes={"x-team": "red"}),

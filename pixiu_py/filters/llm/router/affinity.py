@@ -1,0 +1,90 @@
+"""What keeps a conversation on its model: the contract between the filter and the ways of doing so.
+
+For each request the filter calls, in this order, what there is a session for:
+
+    look_up(headers, conversation)           which session, and what is known of it; None: the request belongs to none
+    held(session, lane, conversation)        a pin that stands: nothing is decided
+    settle(session, lane, candidate, …)      after a decision: the pin or the candidate
+    answered(session, served)                a good answer has begun, the client has seen nothing of it yet
+    ended(session, served, usage)            the answer is over
+
+A store that fails is as good as an empty one: none of these raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixiu_py.filters.llm.router.conversation import Conversation
+    from pixiu_py.filters.llm.usage import Usage
+    from pixiu_py.http.headers import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A model, and the route that led to it: None when no route matched."""
+
+    model: str
+    route: str | None = None
+
+
+@dataclass(slots=True)
+class Session:
+    """A conversation, as one request finds it."""
+
+    #: What the client calls it; empty when it was recognised without a name.
+    id: str
+    #: What the store calls it.
+    key: str
+    #: The pin that was found, whether it stands or not.
+    pin: Pin | None = None
+    #: Whatever else is kept of it.
+    state: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a session makes of a decision. ``pinned``: it was known; ``switched``: it leaves its model."""
+
+    pin: Pin
+    pinned: bool = False
+    switched: bool = False
+
+
+class Affinity:
+    """Base of the ways of keeping conversations on their models."""
+
+    #: True when the conversation must have been read before ``look_up``. False: it is given when it has been read anyway.
+    reads_body: bool = False
+    #: True when ``ended`` wants the token counts of the answer.
+    reads_usage: bool = False
+
+    async def start(self) -> None:
+        """Connect. Raise to stop the gateway from starting."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+    async def look_up(self, headers: Headers, conversation: Conversation | None) -> Session | None:
+        """The session of a request, with what the store knows of it; None: it belongs to none."""
+        raise NotImplementedError
+
+    def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
+        """The pin that is to be used without a decision; None: decide.
+
+        ``lane`` is the model that the client asked for, after aliases; empty when the body has not been read.
+        """
+        raise NotImplementedError
+
+    def settle(self, session: Session, lane: str, candidate: Pin, conversation: Conversation) -> Settled:
+        """What is used after a decision for ``candidate``."""
+        raise NotImplementedError
+
+    async def answered(self, session: Session, served: Pin) -> None:
+        """``served`` has begun to answer well: this is what is to be found next time. Not called after a failure."""
+        raise NotImplementedError
+
+    def ended(self, session: Session, served: Pin, usage: Usage | None) -> None:
+        """An answer that began well is over. ``usage`` is None when it was not told, or nobody asked (``reads_usage``)."""

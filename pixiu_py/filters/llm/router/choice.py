@@ -1,0 +1,163 @@
+"""One request's models, and why these: session, deciders and ranking, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pixiu_py.errors import DownstreamError
+from pixiu_py.filters.llm.router.affinity import Affinity, Pin, Session
+from pixiu_py.filters.llm.router.conversation import Conversation, read_conversation
+from pixiu_py.filters.llm.router.inline import PREFERENCES, read_preferences
+from pixiu_py.filters.proxy import ROUTE_CLUSTER
+
+if TYPE_CHECKING:
+    from pixiu_py.clusters.cluster import Cluster
+    from pixiu_py.filters.base import Context
+    from pixiu_py.filters.llm.router.model import Preference, RouterConfig
+    from pixiu_py.filters.llm.router.ranking import Ranking
+    from pixiu_py.filters.llm.router.sequence import Deciders
+    from pixiu_py.http.exchange import Exchange, Request
+
+
+@dataclass(slots=True)
+class Choice:
+    """What was chosen for one request."""
+
+    #: Best first; empty when there is nothing to go by.
+    models: tuple[str, ...]
+    route: str | None = None
+    #: Why no route was taken; empty when one was.
+    reason: str = ""
+    session: Session | None = None
+    pinned: bool = False
+    switched: bool = False
+    #: True once the session has been told who answered.
+    told: bool = False
+
+
+class Chooser:
+    """Chooses for every request of one filter."""
+
+    def __init__(
+        self,
+        config: RouterConfig,
+        context: Context,
+        deciders: Deciders,
+        ranking: Ranking,
+        affinity: Affinity | None,
+    ) -> None:
+        self._config = config
+        self._clusters = context.clusters
+        self._deciders = deciders
+        self._ranking = ranking
+        self._affinity = affinity
+        self._routes = {preference.name: preference for preference in config.routing_preferences}
+        self._targets = {name: alias.target for name, alias in config.model_aliases.items()}
+        self._unreadable = context.metrics.counter(
+            "pixiu_router_unreadable_preferences_total", "Requests whose own routing_preferences could not be read."
+        )
+
+    async def choose(self, exchange: Exchange) -> Choice:
+        """The models for a request. Raises ``DownstreamError`` when its body cannot be read."""
+        request = exchange.request
+        affinity = self._affinity
+        session: Session | None = None
+        if affinity is not None and not affinity.reads_body:
+            session = await affinity.look_up(request.headers, None)
+            if session is not None and (pin := affinity.held(session, "", None)) is not None:
+                return self._held(session, pin)
+        document = await parsed(request, self._config.max_body_size)
+        conversation = read_conversation(document)
+        requested = self.resolve(conversation.model)
+        if affinity is not None and affinity.reads_body:
+            session = await affinity.look_up(request.headers, conversation)
+        if affinity is not None and session is not None:
+            pin = affinity.held(session, requested, conversation)
+            if pin is not None:
+                return self._held(session, pin)
+        choice = await self._decide(document, conversation, self._wanted(exchange, requested))
+        choice.session = session
+        if affinity is not None and session is not None and choice.models:
+            self._settle(affinity, session, requested, choice, conversation)
+        return choice
+
+    def resolve(self, model: str) -> str:
+        """The model that a name stands for."""
+        return self._targets.get(model, model)
+
+    def cluster(self, exchange: Exchange) -> Cluster | None:
+        """Where the request goes."""
+        override = exchange.params.get(ROUTE_CLUSTER)
+        return exchange.cluster if override is None else self._clusters.get(override)
+
+    def _wanted(self, exchange: Exchange, requested: str) -> str:
+        """The model that is asked when no route matches: the requested one if there is such a thing, else the default."""
+        default = self.resolve(self._config.default_model)
+        if not requested:
+            return default
+        cluster = self.cluster(exchange)
+        return default if default and cluster is not None and not cluster.serves(requested) else requested
+
+    async def _decide(self, document: Any, conversation: Conversation, wanted: str) -> Choice:
+        if not isinstance(document, dict):
+            return Choice((), reason="unreadable")
+        routes = self._preferences(document)
+        otherwise = (wanted,) if wanted else ()
+        if not routes:
+            return Choice(otherwise, reason="no_preferences")
+        if not any(message.role == "user" for message in conversation.messages):
+            return Choice(otherwise, reason="no_messages")
+        found = await self._deciders.find(conversation, routes)
+        if found.route is None:
+            return Choice(otherwise, reason=found.reason)
+        return Choice(self._models(found.route), found.route.name)
+
+    def _preferences(self, document: dict[str, Any]) -> Sequence[Preference]:
+        """The routes of the request, where it brings some of its own, else those of the configuration."""
+        if PREFERENCES in document:
+            own = read_preferences(document[PREFERENCES])
+            if own is not None:
+                return own
+            self._unreadable.inc()
+        return self._config.routing_preferences
+
+    def _models(self, route: Preference, first: str = "") -> tuple[str, ...]:
+        """A route's models in the order in which they are tried, ``first`` before all others."""
+        models = [self.resolve(model) for model in route.models]
+        order = self._ranking.order(models, route.prefer)
+        if first:
+            order = (first, *order)
+        return tuple(dict.fromkeys(order))[: self._config.max_models]
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    def _held(self, session: Session, pin: Pin) -> Choice:
+        return Choice(self._around(pin), pin.route, session=session, pinned=True)
+
+    def _around(self, pin: Pin) -> tuple[str, ...]:
+        """The pinned model; should it fail, the others of its route."""
+        route = self._routes.get(pin.route) if pin.route is not None else None
+        return (pin.model,) if route is None else self._models(route, pin.model)
+
+    def _settle(
+        self, affinity: Affinity, session: Session, lane: str, choice: Choice, conversation: Conversation
+    ) -> None:
+        candidate = Pin(choice.models[0], choice.route)
+        settled = affinity.settle(session, lane, candidate, conversation)
+        choice.pinned, choice.switched = settled.pinned, settled.switched
+        if settled.pin != candidate:
+            rest = choice.models
+            choice.models = tuple(dict.fromkeys((settled.pin.model, *rest)))[: self._config.max_models]
+            choice.route = settled.pin.route
+
+
+async def parsed(request: Request, limit: int) -> Any:
+    """The body as JSON; None for one that is none, which is the endpoint's business. Raises for one that is too large."""
+    try:
+        return await request.json(limit)
+    except DownstreamError as error:
+        if error.status != 400:
+            raise
+        return None

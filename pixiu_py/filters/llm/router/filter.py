@@ -1,0 +1,99 @@
+"""The plugin: chooses models before the LLM proxy walks them, and says afterwards which of them served."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from pixiu_py.filters.base import Context, HttpFilter
+from pixiu_py.filters.llm.dialect import OTHER, dialect_of
+from pixiu_py.filters.llm.plan import plan_of
+from pixiu_py.filters.llm.router.affinity import Pin
+from pixiu_py.filters.llm.router.choice import Choice, Chooser, parsed
+from pixiu_py.filters.llm.router.model import RouterConfig
+from pixiu_py.filters.llm.router.ranking import Ranking
+from pixiu_py.filters.llm.router.sequence import Deciders
+from pixiu_py.filters.llm.router.session import build_affinity
+from pixiu_py.filters.llm.usage import USAGE
+from pixiu_py.registry import Family, plugin
+
+if TYPE_CHECKING:
+    from pixiu_py.http.exchange import Exchange, Response
+
+#: ``exchange.params`` key of an exchange's ``Choice``.
+CHOICE: Final = "llm_router"
+MODEL_HEADER: Final = "x-pixiu-model"
+ROUTE_HEADER: Final = "x-pixiu-route-name"
+
+
+@plugin(Family.HTTP_FILTER, "dgp.filter.llm.router")
+class LlmRouter(HttpFilter):
+    """Chooses the models that a request is tried with."""
+
+    Config = RouterConfig
+    config: RouterConfig
+
+    def __init__(self, config: RouterConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._resources = AsyncExitStack()
+        self._ranking = Ranking(config, context)
+        self._affinity = build_affinity(config.routing, context, self._ranking.prices) if config.routing else None
+        self._deciders = Deciders(config, context)
+        self.chooser = Chooser(config, context, self._deciders, self._ranking, self._affinity)
+
+    async def start(self) -> None:
+        """Connect to the session store, start the deciders, get prices and latencies."""
+        for part in (self._ranking, self._deciders, self._affinity):
+            if part is not None:
+                self._resources.push_async_callback(part.close)
+                await part.start()
+
+    async def close(self) -> None:
+        """End what was started."""
+        await self._resources.aclose()
+
+    async def decode(self, exchange: Exchange) -> Response | None:
+        """Put the chosen models into the plan."""
+        request = exchange.request
+        if request.method != "POST" or not request.body.exists:
+            return None
+        if dialect_of(request.path) is OTHER:
+            await self._rename(exchange)
+            return None
+        choice = await self.chooser.choose(exchange)
+        exchange.params[CHOICE] = choice
+        if choice.models:
+            plan_of(exchange).models = choice.models
+        return None
+
+    async def _rename(self, exchange: Exchange) -> None:
+        """Resolve an alias in a request that needs no decision, such as one for embeddings."""
+        if not self.config.model_aliases:
+            return
+        document = await parsed(exchange.request, self.config.max_body_size)
+        model = document.get("model") if isinstance(document, dict) else None
+        if isinstance(model, str) and (target := self.chooser.resolve(model)) != model:
+            plan_of(exchange).models = (target,)
+
+    async def encode(self, exchange: Exchange) -> None:
+        """Say who serves; remember it for the conversation before the client sees anything of the answer."""
+        choice: Choice | None = exchange.params.get(CHOICE)
+        response = exchange.response
+        if choice is None or response is None or not exchange.attempts:
+            return
+        served = exchange.attempts[-1].model
+        if served:
+            response.headers.set(MODEL_HEADER, served)
+        if choice.route is not None:
+            response.headers.set(ROUTE_HEADER, choice.route)
+        if self._affinity is not None and choice.session is not None and served and response.status < 300:
+            choice.told = True
+            await self._affinity.answered(choice.session, Pin(served, choice.route))
+
+    def done(self, exchange: Exchange) -> None:
+        """The answer is over."""
+        choice: Choice | None = exchange.params.get(CHOICE)
+        if choice is None or self._affinity is None or choice.session is None or not choice.told:
+            return
+        served = Pin(exchange.attempts[-1].model, choice.route)
+        self._affinity.ended(choice.session, served, exchange.params.get(USAGE))

@@ -1,0 +1,37 @@
+"""What models cost, as far as it is known. A price that is missing is unknown, not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """USD per million tokens."""
+
+    input: float
+    output: float
+    #: Of prompt tokens that come from a cache; None: not known.
+    cache_read: float | None = None
+
+    def cached(self, discount: float) -> float:
+        """The rate of prompt tokens that come from a cache; where it is not known, ``discount`` times the plain one."""
+        return self.input * discount if self.cache_read is None else self.cache_read
+
+
+class Prices:
+    """The latest good data."""
+
+    __slots__ = ("_rates",)
+
+    def __init__(self, rates: Mapping[str, Rates] | None = None) -> None:
+        self._rates: Mapping[str, Rates] = rates or {}
+
+    def of(self, model: str) -> Rates | None:
+        """The rates of a model by its full name, else by what stands behind its first slash; None: unknown."""
+        return self._rates.get(model) or self._rates.get(model.partition("/")[2])
+
+    def replace(self, rates: Mapping[str, Rates]) -> None:
+        """Newer data, all of it."""
+        self._rates = rates

@@ -1,0 +1,113 @@
+"""The deciders of a router, asked one after the other until one knows. Whatever fails, the request goes on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+
+from pixiu_py.errors import StartError
+from pixiu_py.filters.llm.router.decider import NO_ROUTE, Decider, DeciderError
+from pixiu_py.registry import Family
+
+if TYPE_CHECKING:
+    from pixiu_py.filters.base import Context
+    from pixiu_py.filters.llm.router.conversation import Conversation
+    from pixiu_py.filters.llm.router.model import Preference, RouterConfig
+
+log = structlog.get_logger("pixiu_py.filters.router")
+
+
+class Found(NamedTuple):
+    """The route that was found, or None and why there is none."""
+
+    route: Preference | None
+    reason: str = ""
+
+
+class Deciders:
+    """The deciders of a configuration, in the order in which they are asked."""
+
+    def __init__(self, config: RouterConfig, context: Context) -> None:
+        self._config = config
+        self._context = context
+        self._deciders: list[tuple[str, Decider]] = []
+        self._clock = context.clock
+        self._answers = context.metrics.counter(
+            "pixiu_router_decider_answers_total",
+            "What deciders answered: route, no_route, no_opinion, unknown_route, or the kind of a failure.",
+            ("decider", "answer"),
+        )
+        self._seconds = context.metrics.histogram(
+            "pixiu_router_decision_seconds", "Time that decisions took, whatever came of them."
+        )
+
+    async def start(self) -> None:
+        """Make and start each. Raises ``StartError``."""
+        config = self._config
+        blocks: list[tuple[str, Any]] = [(reference.name, reference.config) for reference in config.deciders]
+        if config.router is not None:
+            blocks.append(("llm", config.router))
+        for kind, block in blocks:
+            entry = self._context.registry.find(Family.DECIDER, kind)
+            if entry is None:
+                raise StartError(f"decider {kind} is not known")
+            decider = entry.cls(block, self._context)
+            self._deciders.append((kind, decider))
+            await decider.start()
+
+    async def close(self) -> None:
+        """Close each."""
+        for _, decider in reversed(self._deciders):
+            await decider.close()
+
+    async def find(self, conversation: Conversation, routes: Sequence[Preference]) -> Found:
+        """The route of ``routes``, which is not empty, that the conversation belongs to."""
+        started = self._clock()
+        by_name = {route.name: route for route in routes}
+        reason = "no_match"
+        try:
+            for kind, decider in self._deciders:
+                name = await self._ask(kind, decider, conversation, routes, by_name)
+                if name == NO_ROUTE:
+                    return Found(None, "no_match")
+                if name in by_name:
+                    return Found(by_name[name])
+                reason = reason if name is None else "error"
+        finally:
+            self._seconds.observe(self._clock() - started)
+        return Found(None, reason)
+
+    async def _ask(
+        self,
+        kind: str,
+        decider: Decider,
+        conversation: Conversation,
+        routes: Sequence[Preference],
+        known: dict[str, Preference],
+    ) -> str | None:
+        """A decider's answer; after a failure the kind of it in angle brackets, which is no route's name."""
+        try:
+            answer = decider.decide(conversation, routes)
+            name = await answer if inspect.isawaitable(answer) else answer
+        except DeciderError as error:
+            log.warning("decider failed", decider=kind, kind=error.kind, error=str(error))
+            return self._failed(kind, error.kind)
+        except Exception:  # a fault in a decision must not cost the client its answer
+            log.exception("decider failed", decider=kind)
+            return self._failed(kind, "fault")
+        if name is not None and name != NO_ROUTE and name not in known:
+            return self._failed(kind, "unknown_route")
+        answer_kind = "no_opinion" if name is None else "route" if name else "no_route"
+        self._answers.inc((kind, answer_kind))
+        return name
+
+    def _failed(self, kind: str, reason: str) -> str | None:
+        self._answers.inc((kind, reason))
+        return _FAILED
+
+
+#: Stands for a failure: no route can have this name, as names have no control characters.
+_FAILED = "\0"

@@ -1,0 +1,82 @@
+"""The filter puts models into the plan, and says afterwards who served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from pixiu_py.filters.llm.plan import PLAN
+from pixiu_py.filters.llm.router.filter import LlmRouter
+from pixiu_py.http.exchange import Attempt, Exchange, Response
+from tests.fakes.exchange import make_exchange
+from tests.fakes.kinds import REGISTRY, decoded
+from tests.fakes.router import CODE, started
+
+
+async def pass_through(config: dict[str, Any], exchange: Exchange, **answer: Any) -> Exchange:
+    """One exchange through a router with this config, answered by ``answer['by']`` if it is given."""
+    async with started(config) as router:
+        assert await router.decode(exchange) is None
+        if "by" in answer:
+            exchange.attempts.append(Attempt("e", "1.1.1.1:1", "main", 200, model=answer["by"]))
+        exchange.response = Response(answer.get("status", 200))
+        await router.encode(exchange)
+        router.done(exchange)
+    return exchange
+
+
+def models(exchange: Exchange) -> tuple[str, ...]:
+    """What the plan says."""
+    plan = exchange.params.get(PLAN)
+    return () if plan is None else plan.models
+
+
+def ask(text: str = "fix this code", path: str = "/v1/chat/completions", **body: Any) -> Exchange:
+    """A chat request."""
+    return make_exchange("POST", path, json={"messages": [{"role": "user", "content": text}], **body})
+
+
+def test_the_sample_is_the_filters() -> None:
+    """Its registered name."""
+    entry = next(entry for entry in REGISTRY if entry.cls is LlmRouter)
+    assert entry.kind == "dgp.filter.llm.router"
+    assert decoded(entry, {}).max_models == 4
+
+
+async def test_route_is_planned_and_told() -> None:
+    """Its models in their order; the answer names the model that served and the route."""
+    exchange = await pass_through(CODE, ask(model="x"), by="small")
+    assert models(exchange) == ("big", "small")
+    assert exchange.response is not None
+    assert exchange.response.headers.get("x-pixiu-model") == "small"
+    assert exchange.response.headers.get("x-pixiu-route-name") == "code"
+
+
+async def test_no_route_leaves_the_request_its_model() -> None:
+    """And the answer names no route."""
+    exchange = await pass_through(CODE, ask("good morning", model="x"), by="x")
+    assert models(exchange) == ("x",)
+    assert exchange.response is not None
+    assert exchange.response.headers.get("x-pixiu-model") == "x"
+    assert exchange.response.headers.get("x-pixiu-route-name") is None
+
+
+async def test_embeddings_only_have_their_alias_resolved() -> None:
+    """There is no conversation to decide about."""
+    config = {**CODE, "model_aliases": {"fast": {"target": "small"}}}
+    assert models(await pass_through(config, ask(path="/v1/embeddings", model="fast"))) == ("small",)
+    assert models(await pass_through(config, ask(path="/v1/embeddings", model="big"))) == ()
+
+
+async def test_what_is_no_json_passes() -> None:
+    """It is the endpoint's business, byte for byte."""
+    for path in ("/v1/chat/completions", "/v1/audio/transcriptions"):
+        exchange = make_exchange("POST", path, body=b"--form\r\n")
+        assert models(await pass_through({**CODE, "model_aliases": {"a": {"target": "b"}}}, exchange)) == ()
+    for body in (b"[1]", b"3", orjson.dumps("text")):
+        assert models(await pass_through(CODE, make_exchange("POST", "/v1/chat/completions", body=body))) == ()
+
+
+async def test_other_methods_pass() -> None:
+    assert models(await pass_through(CODE, make_exchange("GET", "/v1/chat/completions"))) == ()

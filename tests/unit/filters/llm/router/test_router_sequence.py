@@ -1,0 +1,98 @@
+"""Deciders are asked in their order until one knows, and none of them can fail a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pixiu_py.errors import StartError
+from pixiu_py.filters.llm.router.conversation import Conversation
+from pixiu_py.filters.llm.router.decider import NO_ROUTE, Decider, DeciderError
+from pixiu_py.filters.llm.router.model import DeciderRef, Preference, RouterConfig
+from pixiu_py.filters.llm.router.sequence import Deciders, Found
+from pixiu_py.registry import Family, Registry, plugin
+from tests.fakes.exchange import make_context
+
+ROUTES = [Preference(name=name, description="", models=[name]) for name in ("code", "chat")]
+
+
+@plugin(Family.DECIDER, "scripted")
+class Scripted(Decider):
+    """Answers what its config says, or raises it."""
+
+    asked: list[Any]
+
+    async def start(self) -> None:
+        self.asked = []
+
+    def decide(self, conversation: Conversation, routes: Sequence[Preference]) -> str | None:
+        self.asked.append(routes)
+        if isinstance(self.config, Exception):
+            raise self.config
+        answer: str | None = self.config
+        return answer
+
+
+@plugin(Family.DECIDER, "later")
+class Later(Scripted):
+    """The same, as a coroutine function."""
+
+    async def decide(self, conversation: Conversation, routes: Sequence[Preference]) -> str | None:  # type: ignore[override]
+        return super().decide(conversation, routes)
+
+
+async def find(*answers: Any, kind: str = "scripted") -> tuple[Found, dict[str, float]]:
+    """What deciders with these answers find, and what was counted."""
+    context = make_context()
+    context.registry = Registry()
+    context.registry.add(Scripted)
+    context.registry.add(Later)
+    config = RouterConfig(deciders=[DeciderRef(name=kind, config=answer) for answer in answers])
+    deciders = Deciders(config, context)
+    await deciders.start()
+    found = await deciders.find(Conversation(), ROUTES)
+    await deciders.close()
+    counted = context.metrics.counter(
+        "pixiu_router_decider_answers_total",
+        "What deciders answered: route, no_route, no_opinion, unknown_route, or the kind of a failure.",
+        ("decider", "answer"),
+    )
+    return found, {answer: count for (_, answer), count in counted.series.items()}
+
+
+@pytest.mark.parametrize("kind", ["scripted", "later"])
+async def test_first_that_knows_decides(kind: str) -> None:
+    """Plain functions and coroutine functions; those behind are not asked."""
+    found, counted = await find(None, "chat", "code", kind=kind)
+    assert found == Found(ROUTES[1])
+    assert counted == {"no_opinion": 1, "route": 1}
+
+
+async def test_no_route_ends_it() -> None:
+    """A decider that is sure that nothing fits has decided."""
+    found, counted = await find(NO_ROUTE, "code")
+    assert found == Found(None, "no_match")
+    assert counted == {"no_route": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(DeciderError("timeout"), "timeout"), (ZeroDivisionError(), "fault"), ("weather", "unknown_route")],
+)
+async def test_failure_is_counted_and_the_next_is_asked(answer: Any, kind: str) -> None:
+    """Whatever it was: the request goes on."""
+    assert await find(answer, "code") == (Found(ROUTES[0]), {kind: 1, "route": 1})
+    assert await find(answer) == (Found(None, "error"), {kind: 1})
+
+
+async def test_nobody_with_an_opinion() -> None:
+    assert (await find(None, None))[0] == Found(None, "no_match")
+
+
+async def test_decider_that_is_not_there_stops_the_start() -> None:
+    """Its plugin may be missing here although it was there when the file was checked."""
+    deciders = Deciders(RouterConfig(deciders=[DeciderRef(name="gone", config=None)]), make_context())
+    with pytest.raises(StartError, match="gone"):
+        await deciders.start()
