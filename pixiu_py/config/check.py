@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from pixiu_py.clusters.build import build_templates
 from pixiu_py.clusters.providers import PROVIDERS, find_provider
-from pixiu_py.config.decode import BROKEN
+from pixiu_py.config.decode import BROKEN, whole
 from pixiu_py.config.model import (
     Cluster,
     Config,
@@ -74,15 +73,6 @@ def _sound(*values: object) -> bool:
     return all(value is not BROKEN for value in values)
 
 
-def _whole(value: object) -> bool:
-    """True when this and everything in it could be decoded."""
-    if isinstance(value, Struct):
-        return all(_whole(getattr(value, name)) for name in value.__struct_fields__)
-    if isinstance(value, list):
-        return all(map(_whole, value))
-    return _sound(value)
-
-
 def _each(items: Sequence[T], path: str) -> Iterator[tuple[str, T]]:
     """The items that could be decoded, each with its path."""
     if _sound(items):
@@ -91,7 +81,7 @@ def _each(items: Sequence[T], path: str) -> Iterator[tuple[str, T]]:
 
 def _address(listener: Listener) -> str:
     """Address and port; empty when they are not known before the listener is bound."""
-    if not _whole(listener.address) or not listener.address.socket_address.port:
+    if not whole(listener.address) or not listener.address.socket_address.port:
         return ""
     address = listener.address.socket_address
     return f"{address.address}:{address.port}"
@@ -225,7 +215,7 @@ class _Checker:
 
     def _match(self, path: str, route: Route) -> None:
         match = route.match
-        if not _whole(match):
+        if not whole(match):
             return
         if not (match.prefix or match.path or match.headers or match.hosts or match.models):
             self._report.problem(path, "Give at least one of prefix, path, headers, hosts and models")
@@ -250,7 +240,7 @@ class _Checker:
             lines.setdefault(endpoint.id, self._report.where(f"{at}.id")[0])
 
     def _endpoint(self, path: str, cluster: str, endpoint: Endpoint) -> None:
-        if not _whole(endpoint):
+        if not whole(endpoint):
             return
         found: list[Problem] = []
         build_templates(cluster, [endpoint], self._registry, "", found)

@@ -34,6 +34,17 @@ class Broken(Enum):
 BROKEN: Any = Broken.VALUE
 
 
+def whole(value: object) -> bool:
+    """True when this and everything in it could be decoded."""
+    if isinstance(value, msgspec.Struct):
+        return all(whole(getattr(value, name)) for name in value.__struct_fields__)
+    if isinstance(value, list):
+        return all(map(whole, value))
+    if isinstance(value, dict):
+        return all(map(whole, value.values()))
+    return value is not BROKEN
+
+
 class _Given(NamedTuple):
     """A key of a block, and what it holds."""
 
@@ -54,7 +65,7 @@ class Decoder:
         """The value of ``node`` as ``kind``, or ``BROKEN`` after a problem.
 
         A struct with a broken field is still made, with ``BROKEN`` in that field, so that rules across blocks can be
-        checked as far as possible; one that checks itself (``__post_init__``) is not.
+        checked as far as possible; one that checks itself (``__post_init__``) is not, if anything in it is broken.
         """
         self._report.seen(path, node.place)
         if isinstance(node, Unreadable):
@@ -117,7 +128,7 @@ class Decoder:
 
     def _make(self, cls: type[Any], values: dict[str, Any], node: Mapping, path: str) -> Any:
         checks_itself = hasattr(cls, "__post_init__")
-        if checks_itself and any(value is BROKEN for value in values.values()):
+        if checks_itself and not all(map(whole, values.values())):
             return BROKEN
         try:
             return cls(**values)
