@@ -47,6 +47,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.stores.redis",
     "pixiu_py.stores.promptcache.memory",
     "pixiu_py.stores.promptcache.sqlite",
+    "pixiu_py.stores.promptcache.postgres",
     "pixiu_py.stores.ledger.sqlite",
     # retry policies
     "pixiu_py.upstream.retry",

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pixiu_py.registry import Family
 from pixiu_py.stores.promptcache.base import TIERS, Entry, PrefixIndex, Scope, Write, merged, steps
-from tests.fakes.indexes import KINDS, REGISTRY, Backends
+from tests.fakes.indexes import KINDS, REGISTRY, empty_index
+from tests.fakes.servers import Servers
 
 SCOPE = Scope("alice", "model", "v1")
 NOW = 2_000_000_000.5
@@ -25,16 +26,16 @@ def h(text: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Real servers, started when they are first asked for."""
     with ExitStack() as stack:
-        yield Backends(tmp_path_factory, stack)
+        yield Servers(tmp_path_factory, stack)
 
 
 @pytest.fixture(params=KINDS)
-async def index(request: pytest.FixtureRequest, backends: Backends) -> AsyncIterator[PrefixIndex]:
+async def index(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[PrefixIndex]:
     """A started index that is empty."""
-    made = await backends.index(request.param)
+    made = await empty_index(request.param, servers)
     yield made
     await made.close()
 
@@ -176,10 +177,10 @@ commits = st.lists(st.tuples(st.sampled_from(["m1", "m2"]), writes, writes, tick
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_history_ends_as_the_rule_says(kind: str, backends: Backends) -> None:
+def test_any_history_ends_as_the_rule_says(kind: str, servers: Servers) -> None:
     """Random commits, with clocks that go back and forth, against ``merged`` applied to a dict."""
     with asyncio.Runner() as runner:
-        index = runner.run(backends.index(kind))
+        index = runner.run(empty_index(kind, servers))
 
         @given(commits, ticks)
         @settings(max_examples=60)

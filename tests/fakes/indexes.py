@@ -1,36 +1,33 @@
-"""Prefix indexes for tests: each kind, on a file or a real server of its own."""
+"""Prefix indexes for tests: each kind, on a file or a real server."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from typing import Any
 
-import pytest
+import asyncpg
 
+from pixiu_py.config.types import Secret
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Family
-from pixiu_py.stores.promptcache.base import PrefixIndex
-from tests.fakes.conf import Block
+from pixiu_py.stores.promptcache.base import IndexRef, PrefixIndex, make_index
+from tests.fakes.servers import Servers
 
 REGISTRY = build_registry()
-KINDS = ("memory", "sqlite")
+KINDS = ("memory", "sqlite", "postgres")
 
 
-class Backends:
-    """Makes empty indexes; a server is started when its kind is first asked for, and ends with ``stack``."""
-
-    def __init__(self, folders: pytest.TempPathFactory, stack: ExitStack) -> None:
-        self._folders = folders
-        self._stack = stack
-
-    async def index(self, kind: str) -> PrefixIndex:
-        """A started index without entries."""
-        if kind == "sqlite":
-            return await self._made(kind, {"path": str(self._folders.mktemp("index") / "index.db")})
-        return await self._made(kind, {})
-
-    async def _made(self, kind: str, block: Block) -> PrefixIndex:
-        entry = REGISTRY.find(Family.PREFIX_INDEX, kind)
-        assert entry is not None
-        index: PrefixIndex = entry.cls(entry.cls.Config(**block))
-        await index.start()
-        return index
+async def empty_index(kind: str, servers: Servers) -> PrefixIndex:
+    """A started index without entries; the one before it on the same server must be closed."""
+    options: dict[str, Any] = {}
+    if kind == "sqlite":
+        options = {"path": str(servers.folder() / "index.db")}
+    elif kind == "postgres":
+        connection = await asyncpg.connect(servers.postgres.url)
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        await connection.close()
+        options = {"dsn": Secret(servers.postgres.url), "timeout": 60.0}  # a loop may stand still between examples
+    entry = REGISTRY.find(Family.PREFIX_INDEX, kind)
+    assert entry is not None
+    index = make_index(IndexRef(name=kind, config=entry.cls.Config(**options)), REGISTRY)
+    await index.start()
+    return index

@@ -1,0 +1,54 @@
+"""What only the PostgreSQL index does: it is swept by several, and away for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+import pytest
+
+from pixiu_py.config.types import Secret
+from pixiu_py.stores.base import StoreError
+from pixiu_py.stores.promptcache.base import Scope, Write
+from pixiu_py.stores.promptcache.postgres import PostgresIndex, PostgresIndexConfig
+from tests.fakes.services import postgres_server
+
+SCOPE = Scope("alice", "m", "v1")
+NOW = 2_000_000_000.0
+
+
+async def started(url: str, **config: Any) -> PostgresIndex:
+    index = PostgresIndex(PostgresIndexConfig(dsn=Secret(url), **config))
+    await index.start()
+    return index
+
+
+async def test_machines_share_it_and_sweep_it_together() -> None:
+    """Nobody waits for another's sweep, and what is live stays."""
+    with postgres_server() as service:
+        indexes = [await started(service.url, sweep_interval=0.01, sweep_batch=3) for _ in range(3)]
+        over = [Write(bytes([number]), 1, "5m") for number in range(50)]
+        await indexes[0].commit(SCOPE, over, [], 1_000_000.0)
+        await indexes[1].commit(SCOPE, [Write(b"live", 1, "5m")], [], NOW * 2)
+        async with asyncio.timeout(20):
+            while await indexes[2].size() > 1:
+                await asyncio.sleep(0.01)
+        assert set(await indexes[2].lookup(SCOPE, [b"live"], NOW)) == {b"live"}
+        for index in indexes:
+            await index.close()
+
+
+async def test_a_server_that_comes_back_still_has_its_entries() -> None:
+    """While it is away every call fails, and says so; afterwards nothing has to be restarted."""
+    with postgres_server() as service:
+        index = await started(service.url, retries=0)
+        await index.commit(SCOPE, [Write(b"h", 1, "5m")], [], NOW)
+        await asyncio.to_thread(service.stop, signal.SIGQUIT)
+        with pytest.raises(StoreError):
+            await index.lookup(SCOPE, [b"h"], NOW)
+        with pytest.raises(StoreError):
+            await index.commit(SCOPE, [Write(b"i", 1, "5m")], [], NOW)
+        await asyncio.to_thread(service.start)
+        assert set(await index.lookup(SCOPE, [b"h", b"i"], NOW)) == {b"h"}
+        await index.close()
