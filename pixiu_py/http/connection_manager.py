@@ -84,7 +84,8 @@ class HttpConnectionManager:
     async def handle(self, raw: RawRequest) -> bool:
         """One request, end to end: route → decode → encode → write → done. True: the connection may go on."""
         exchange = self._open(raw)
-        writer = ResponseWriter(raw.protocol, exchange, self._server.write_timeout, self._keeps_alive(raw))
+        keep_alive = raw.head.keeps_alive and not self.draining
+        writer = ResponseWriter(raw.protocol, exchange, self._server.write_timeout, keep_alive)
         chain = _NO_FILTERS
         try:
             try:
@@ -120,12 +121,10 @@ class HttpConnectionManager:
         protocol = raw.protocol
         send_continue = protocol.send_continue if head.expects else None
         body = RequestBody(raw.payload, head.length, self._server.read_timeout, send_continue, raw.content)
-        request = Request(head.method, head.target, head.headers(), body)
+        request = Request(head.method, head.target, head.fields.headers(), body)
         request.version = head.version
         request.scheme = protocol.scheme
-        peer = protocol.peername
-        if peer:
-            request.client_address = peer[0] if isinstance(peer, tuple) else ""
+        request.client_address = protocol.client_address
         request.upgrade = head.upgrade
         exchange = Exchange(request, self._context.clock(), self._listener)
         exchange.connection = protocol
@@ -204,9 +203,6 @@ class HttpConnectionManager:
             # A body may know its exchange, and the exchange its body: left alone, every request would be a cycle for the
             # garbage collector, which then takes a tenth of the time.
             exchange.response = None
-
-    def _keeps_alive(self, raw: RawRequest) -> bool:
-        return raw.head.keeps_alive and not self.draining
 
 
 def _abandon(response: Response | None) -> None:

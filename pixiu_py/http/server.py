@@ -61,7 +61,7 @@ Handler = Callable[[RawRequest], Awaitable[bool]]
 class DownstreamConnection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_handler", "_heads", "_tunnel", "scheme")
+    __slots__ = ("_handler", "_heads", "_tunnel", "client_address", "scheme")
 
     def __init__(self, manager: DownstreamServer, handler: Handler, heads: HeadMemory, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
@@ -70,6 +70,8 @@ class DownstreamConnection(RequestHandler):
         self._tunnel: Tunnel | None = None
         #: What the client spoke: ``http`` or ``https``.
         self.scheme = "http"
+        #: Address of the peer, without port; empty for a Unix socket.
+        self.client_address = ""
 
     @property
     def idle(self) -> bool:
@@ -87,6 +89,9 @@ class DownstreamConnection(RequestHandler):
             return
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.client_address = peer[0]
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:

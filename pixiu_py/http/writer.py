@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pixiu_py.errors import ClientGone, GatewayError
-from pixiu_py.http.headers import DATE, LENGTH, REQUEST_ID, encode, kind_of
+from pixiu_py.http.headers import DATE, LENGTH, REQUEST_ID, Headers, Raw, encode, kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp.base_protocol import BaseProtocol
 
     from pixiu_py.filters.chain import FilterChain
@@ -30,7 +32,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("pixiu_py.http")
 
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode("ascii") for status in HTTPStatus}
+#: By status and reason phrase, which may be left out.
+_STATUS_LINES = {
+    (status.value, reason): f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
+    for status in HTTPStatus
+    for reason in (status.phrase, "")
+}
 _BODILESS = frozenset((204, 304))
 #: For SO_LINGER: closing resets the connection (on, for no time).
 _RESET = struct.pack("ii", 1, 0)
@@ -39,7 +46,42 @@ _RESET = struct.pack("ii", 1, 0)
 @lru_cache(maxsize=2)
 def _date_line(second: int) -> bytes:
     """The Date field of a second of Unix time, made once for all responses of that second."""
-    return b"Date: " + formatdate(second, usegmt=True).encode("ascii")
+    return b"Date: %b\r\n" % formatdate(second, usegmt=True).encode("ascii")
+
+
+def _status_line(status: int, reason: str) -> bytes:
+    usual = _STATUS_LINES.get((status, reason))
+    return usual if usual is not None else b"HTTP/1.1 %d %b\r\n" % (status, encode(reason))
+
+
+class _Relayed:
+    """The fields of a response that go on to the client: those that concern the connection are left out."""
+
+    __slots__ = ("block", "dated", "identified")
+
+    def __init__(self, raw: Sequence[Raw]) -> None:
+        lines = []
+        #: Whether there is a Date among them, and a request's id.
+        self.dated = self.identified = False
+        for field in raw:
+            kind = kind_of(field[0])
+            if kind < LENGTH:
+                lines.append(b"%b: %b\r\n" % field)
+                if kind:
+                    self.dated = self.dated or kind == DATE
+                    self.identified = self.identified or kind == REQUEST_ID
+        self.block = b"".join(lines)
+
+
+def _relayed(headers: Headers) -> _Relayed:
+    """Made once for all responses with the same head, as long as no filter changes it."""
+    origin = headers.origin
+    if origin is None or headers.appended:
+        return _Relayed(headers.raw)
+    known: _Relayed | None = origin.onward
+    if known is None:
+        known = origin.onward = _Relayed(origin.raw)
+    return known
 
 
 class FilterFault(GatewayError):
@@ -119,53 +161,37 @@ class ResponseWriter:
         request = exchange.request
         status = exchange.status = response.status
         self._bodiless = request.method == "HEAD" or status in _BODILESS
-        lines = [self._status_line(status, response.reason)]
-        self._add_fields(lines, response)
+        relayed = _relayed(response.headers)
+        lines = [_status_line(status, response.reason), relayed.block]
+        if not relayed.dated:
+            lines.append(_date_line(int(time())))
+        if not relayed.identified and exchange.request_id:
+            lines.append(b"x-request-id: %b\r\n" % exchange.request_id.encode("ascii"))
         if status == 101:
             self.keep_alive = False  # what follows is no HTTP
-            lines.append(b"Connection: Upgrade\r\nUpgrade: %b" % encode(request.upgrade))
+            lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % encode(request.upgrade))
         else:
-            self._frame(lines, status, length, request.version >= (1, 1))
+            http11 = request.version >= (1, 1)
+            lines.append(self._framing(status, length, http11))
             if not self.keep_alive:
-                lines.append(b"Connection: close")
-            elif request.version < (1, 1):
-                lines.append(b"Connection: keep-alive")
+                lines.append(b"Connection: close\r\n")
+            elif not http11:
+                lines.append(b"Connection: keep-alive\r\n")
         lines.append(b"\r\n")
-        self._head = b"\r\n".join(lines)
+        self._head = b"".join(lines)
 
-    def _status_line(self, status: int, reason: str) -> bytes:
-        if reason:
-            return b"HTTP/1.1 %d %b" % (status, encode(reason))
-        return _STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status
-
-    def _add_fields(self, lines: list[bytes], response: Response) -> None:
-        """Append the end-to-end fields, with a Date and the request's id where the endpoint sent none."""
-        dated = identified = False
-        for field in response.headers.raw:
-            kind = kind_of(field[0])
-            if kind < LENGTH:
-                lines.append(b": ".join(field))
-                if kind:
-                    dated = dated or kind == DATE
-                    identified = identified or kind == REQUEST_ID
-        if not dated:
-            lines.append(_date_line(int(time())))
-        if not identified and self._exchange.request_id:
-            lines.append(b"x-request-id: " + self._exchange.request_id.encode("ascii"))
-
-    def _frame(self, lines: list[bytes], status: int, length: int | None, http11: bool) -> None:
+    def _framing(self, status: int, length: int | None, http11: bool) -> bytes:
         if self._bodiless:
             # A HEAD or 304 may state the length of the body it does not have (RFC 9110 §8.6); a 204 must not.
-            if length and status != 204:
-                lines.append(b"Content-Length: %d" % length)
-        elif length is not None:
+            return b"Content-Length: %d\r\n" % length if length and status != 204 else b""
+        if length is not None:
             self._left = length
-            lines.append(b"Content-Length: %d" % length)
-        elif http11:
+            return b"Content-Length: %d\r\n" % length
+        if http11:
             self._chunked = True
-            lines.append(b"Transfer-Encoding: chunked")
-        else:
-            self.keep_alive = False
+            return b"Transfer-Encoding: chunked\r\n"
+        self.keep_alive = False
+        return b""
 
     # --- body: the Sink --------------------------------------------------------------------------------------------
 
@@ -204,9 +230,12 @@ class ResponseWriter:
             last = b"%x\r\n%b\r\n0\r\n\r\n" % (size, chunk) if size else b"0\r\n\r\n"
             data = self._head + last
         else:
-            self._count(size)
-            if self._left:
-                raise GatewayError("the response body is shorter than its Content-Length")
+            if self._left == size:
+                self._left = 0
+            else:
+                self._count(size)
+                if self._left:
+                    raise GatewayError("the response body is shorter than its Content-Length")
             data = self._head + chunk if self._head else chunk
         self._head = b""
         self._exchange.bytes_sent += size
