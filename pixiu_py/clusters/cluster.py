@@ -75,6 +75,10 @@ class Cluster:
         self._views: dict[str, _View] = {}
         self._other = _View(make_balancer())
         self._declared: frozenset[str] = frozenset()
+        #: True when the choice of an endpoint depends on the model that is asked for.
+        self.restricts_models = False
+        #: True when the balancer wants the parsed body to have been read before ``pick``.
+        self.needs_body = self._other.balancer.needs_body
         self._open = True
         self._rebuild()
 
@@ -95,16 +99,6 @@ class Cluster:
     def find(self, id: str) -> Endpoint | None:  # noqa: A002 - the field's name
         """The endpoint with that id, else the first address of the configured endpoint with that id."""
         return self._by_id.get(id)
-
-    @property
-    def restricts_models(self) -> bool:
-        """True when the choice of an endpoint depends on the model that is asked for."""
-        return bool(self._declared)
-
-    @property
-    def needs_body(self) -> bool:
-        """True when the balancer wants the parsed body to have been read before ``pick``."""
-        return self._other.balancer.needs_body
 
     # --- for discovery and health checks -----------------------------------------------------------------------------
 
@@ -158,6 +152,7 @@ class Cluster:
         self._down = frozenset(endpoint for endpoint in endpoints if not endpoint.healthy)
         served = [template.models for template in self._templates] + [endpoint.models for endpoint in endpoints]
         self._declared = frozenset(model for models in served for model in models)
+        self.restricts_models = bool(self._declared)
         self._open = not served or not all(served)
         names = ("", *sorted(self._declared)) if self._declared else ()
         self._views = {name: self._views.get(name) or _View(self._make_balancer()) for name in names}

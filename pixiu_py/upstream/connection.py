@@ -98,10 +98,12 @@ class UpstreamConnection(ResponseProtocol):
             while self._head is None:
                 if self._error is not None:
                     raise self._error
-                await self._wait()
+                self._waiter = self._loop.create_future()
+                await self._waiter
         except BaseException:
             self.abort()
             raise
+        self._waiter = None
         head = self._head
         if not self._payload.is_eof() or self._upgraded or self._error is not None:
             self._deadline.set(idle_timeout, "idle")

@@ -6,8 +6,8 @@ configuration says, and never another endpoint's.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from pixiu_py.http.headers import CREDENTIAL, Headers, Raw, encode, kind_of
 
@@ -15,44 +15,41 @@ if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
 
 
-class Forwarded:
-    """The part of a client's head that may go on: a ready block of fields, and the credentials apart."""
+class Forwarded(NamedTuple):
+    """The part of a client's head that may go on: a ready block of fields, and the credentials apart.
 
-    __slots__ = ("block", "credentials")
+    The fields are in the client's order and spelling, each with its line end.
+    """
 
-    def __init__(self, raw: Collection[Raw]) -> None:
+    block: bytes
+    credentials: bytes
+
+    @classmethod
+    def of(cls, raw: Iterable[Raw]) -> Forwarded:
+        """Leave out what concerns the client's connection."""
         lines: list[bytes] = []
         credentials: list[bytes] = []
         for field in raw:
             kind = kind_of(field[0])
             if kind < CREDENTIAL:
-                lines.append(b": ".join(field))
+                lines.append(b"%b: %b\r\n" % field)
             elif kind == CREDENTIAL:
-                credentials.append(b": ".join(field))
-        lines.append(b"")
-        credentials.append(b"")
-        #: Fields in the client's order and spelling, each with its line end.
-        self.block = b"\r\n".join(lines)
-        #: The client's credentials, in the same form.
-        self.credentials = b"\r\n".join(credentials)
-
-    def followed_by(self, lines: bytes) -> Forwarded:
-        """The same with more fields at the end, which are no credentials."""
-        longer = Forwarded(())
-        longer.block = self.block + lines
-        longer.credentials = self.credentials
-        return longer
+                credentials.append(b"%b: %b\r\n" % field)
+        return cls(b"".join(lines), b"".join(credentials))
 
 
 def forwarded(headers: Headers) -> Forwarded:
     """What goes on of these fields. Made once for all requests with the same head, as long as no filter changes them."""
     origin = headers.origin
     if origin is None:
-        return Forwarded(headers.raw)
+        return Forwarded.of(headers.raw)
     known: Forwarded | None = origin.onward
     if known is None:
-        known = origin.onward = Forwarded(origin.raw)
-    return known.followed_by(headers.appended) if headers.appended else known
+        known = origin.onward = Forwarded.of(origin.raw)
+    if not headers.appended:
+        return known
+    block, credentials = known
+    return Forwarded(block + headers.appended, credentials)
 
 
 class Own:

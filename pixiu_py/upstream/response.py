@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pixiu_py.errors import UpstreamReset
+from pixiu_py.http.headers import Headers
 
 if TYPE_CHECKING:
     from pixiu_py.http.body import Sink
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class UpstreamResponse:
     """The head of an endpoint's response, and its body as a ``Body``."""
 
-    __slots__ = ("_connection", "_prefix", "_whole", "headers", "length", "reason", "status")
+    __slots__ = ("_connection", "_prefix", "_whole", "headers", "is_event_stream", "length", "reason", "status")
 
     def __init__(
         self, connection: UpstreamConnection | None, head: ResponseHead, length: int | None, whole: bytes | None = None
@@ -27,7 +28,10 @@ class UpstreamResponse:
         self._prefix = b""
         self.status = head.status
         self.reason = head.reason
-        self.headers = head.fields.headers()
+        fields = head.fields
+        self.headers = Headers(fields.raw, fields.index, fields)
+        #: An event stream that can be read.
+        self.is_event_stream = head.is_event_stream
         #: Declared bytes of the body, or None.
         self.length = length
 

@@ -32,7 +32,7 @@ _VALUES = re.compile(rb"\r\n(?:content-length:[ \t]*([0-9]{1,12})|date:[ \t]*(%b
 class ResponseHead:
     """What the parser made of a response head."""
 
-    __slots__ = ("closes", "fields", "length", "reason", "status")
+    __slots__ = ("closes", "fields", "is_event_stream", "length", "reason", "status")
 
     def __init__(self, message: RawResponseMessage) -> None:
         self.status: int = message.code
@@ -42,6 +42,12 @@ class ResponseHead:
         self.length = content_length(message)
         #: The connection serves no other request.
         self.closes: bool = message.should_close
+        headers = message.headers
+        #: An event stream that can be read: a compressed one is passed on unseen.
+        self.is_event_stream = (
+            headers.get("Content-Type", "").lower().startswith("text/event-stream")
+            and "Content-Encoding" not in headers
+        )
 
     def with_values(self, length: bytes, date: bytes) -> ResponseHead:
         """The same head with another Content-Length and another Date."""

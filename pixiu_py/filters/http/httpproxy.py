@@ -123,8 +123,10 @@ class HttpProxy(ProxyFilter):
 
     def _head(self, exchange: Exchange, endpoint: Endpoint, onward: Forwarded, framing: bytes) -> bytes:
         request = exchange.request
-        block = onward.block + self._forwarded_fields(request) if self.config.forwarded_headers else onward.block
-        credentials = endpoint_credentials(endpoint, onward.credentials)
+        block, credentials = onward
+        if self.config.forwarded_headers:
+            block += self._forwarded_fields(request)
+        credentials = endpoint_credentials(endpoint, credentials)
         host = exchange.params.get(UPSTREAM_HOST, "")
         return request_head(request.method, endpoint, request.target, block, credentials, framing, host)
 

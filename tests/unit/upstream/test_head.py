@@ -20,7 +20,7 @@ def make_endpoint(**changes: object) -> Endpoint:
 
 
 def block(*fields: tuple[bytes, bytes]) -> bytes:
-    return Forwarded(fields).block
+    return Forwarded.of(fields).block
 
 
 def test_fields_keep_order_case_repetition_and_bytes() -> None:
@@ -41,7 +41,7 @@ def test_fields_of_this_hop_stay_here(name: bytes) -> None:
 
 def test_credentials_are_kept_apart() -> None:
     """Each endpoint decides about them."""
-    forwarded = Forwarded(
+    forwarded = Forwarded.of(
         [(b"authorization", b"Bearer mine"), (b"X-A", b"1"), (b"X-Api-Key", b"k"), (b"api-key", b"z")]
     )
     assert forwarded.block == b"X-A: 1\r\n"
@@ -50,7 +50,7 @@ def test_credentials_are_kept_apart() -> None:
 
 def test_no_fields_are_no_bytes() -> None:
     """Not even a line end: it would end the head."""
-    forwarded = Forwarded([])
+    forwarded = Forwarded.of([])
     assert (forwarded.block, forwarded.credentials) == (b"", b"")
 
 

@@ -54,9 +54,10 @@ class LlmProxy(ProxyFilter):
         """Find an endpoint that answers."""
         cluster = self.cluster(exchange)
         request = exchange.request
-        body = await request.body.read(self.config.max_body_size) if request.body.exists else b""
-        chooses_by_body = cluster.restricts_models or cluster.needs_body
-        model = await self._model(request, cluster) if body and chooses_by_body else ""
+        body = await request.body.read(self.config.max_body_size) if request.body.length != 0 else b""
+        model = ""
+        if body and (cluster.restricts_models or cluster.needs_body):
+            model = await self._model(request, cluster)
         deadline = exchange.started + self.config.timeout if self.config.timeout else 0.0
         walk = Walk(self, exchange, cluster, body, model, deadline)
         if self.config.heartbeat and body and await _wants_stream(request, self.config.max_body_size):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pixiu_py.errors import UpstreamError, UpstreamTimeout
-from pixiu_py.filters.llm.dialect import Dialect, dialect_of, is_event_stream
+from pixiu_py.filters.llm.dialect import Dialect, dialect_of
 from pixiu_py.filters.llm.plan import PLAN, Plan
 from pixiu_py.filters.llm.proxy import gate
 from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
@@ -54,10 +54,10 @@ class Walk:
         "_error",
         "_exchange",
         "_failed",
-        "_forwarded",
         "_model",
         "_models",
         "_named",
+        "_onward",
         "_plan",
         "_proxy",
         "_status",
@@ -80,7 +80,7 @@ class Walk:
         self._models: tuple[str, ...] = ()
         self._model = model
         self._candidates = cluster.candidates(model)
-        self._forwarded = forwarded(exchange.request.headers)
+        self._onward = forwarded(exchange.request.headers)
         self._dialect = dialect_of(exchange.request.path)
         self._tried: set[Endpoint] = set()
         if self._plan is not None and self._plan.models:
@@ -111,9 +111,13 @@ class Walk:
 
     async def _answer(self) -> Response:
         while True:
-            response = await self._at_model()
-            if response is not None:
-                return response
+            endpoint = self._first()
+            while endpoint is not None:
+                self._tried.add(endpoint)
+                response = await self._at_endpoint(endpoint)
+                if response is not None:
+                    return response
+                endpoint = self._next(endpoint)
             if not self._models:
                 break
             self._turn_to_next_model()
@@ -128,17 +132,6 @@ class Walk:
 
     # --- which model, which endpoint -------------------------------------------------------------------------------
 
-    async def _at_model(self) -> Response | None:
-        """Try the endpoints of one model. None: all that may be asked have failed, or there are none."""
-        endpoint = self._first()
-        while endpoint is not None:
-            self._tried.add(endpoint)
-            response = await self._at_endpoint(endpoint)
-            if response is not None:
-                return response
-            endpoint = self._next(endpoint)
-        return None
-
     def _turn_to_next_model(self) -> None:
         """The next of the planned models; one whose endpoints all cool down has to wait for those that can answer now."""
         now = self._proxy.context.clock()
@@ -150,6 +143,11 @@ class Walk:
         self._tried.clear()  # what failed for one model may well serve another
 
     def _first(self) -> Endpoint | None:
+        if self._plan is None and PREFERRED_ENDPOINT not in self._exchange.params:
+            picked = self._cluster.pick(self._exchange, self._model)
+            if picked is not None and picked.cooldown.untroubled:
+                return picked  # nearly always
+            return first_endpoint(self._candidates, None, picked, self._proxy.context.clock())
         now = self._proxy.context.clock()
         preferred_id = self._exchange.params.get(PREFERRED_ENDPOINT)
         preferred = self._cluster.find(preferred_id) if preferred_id else None
@@ -263,7 +261,6 @@ class Walk:
     def _request(self, endpoint: Endpoint) -> tuple[bytes, bytes]:
         """The bytes of the request for one endpoint: everything that is the endpoint's own is put in here."""
         request = self._exchange.request
-        onward = self._forwarded
         body = self._body
         name = endpoint.models.get(self._model, self._model)
         if name != self._named:
@@ -272,10 +269,10 @@ class Walk:
             for edit in self._plan.edits:
                 body = edit(body, endpoint, self._model)
         framing = b"Content-Length: %d\r\n" % len(body) if body or request.method == "POST" else b""
-        credentials = endpoint_credentials(endpoint, onward.credentials)
+        block, credentials = self._onward
+        credentials = endpoint_credentials(endpoint, credentials)
         host = self._exchange.params.get(UPSTREAM_HOST, "")
-        head = request_head(request.method, endpoint, request.target, onward.block, credentials, framing, host)
-        return head, body
+        return request_head(request.method, endpoint, request.target, block, credentials, framing, host), body
 
     async def _judged(
         self, endpoint: Endpoint, policy: RetryPolicy, upstream: UpstreamResponse, record: Attempt
@@ -288,7 +285,7 @@ class Walk:
             record.error = "status"
             await self._keep_failure(endpoint, upstream)
             return None
-        events = is_event_stream(upstream.headers)
+        events = upstream.is_event_stream
         if status < 300 and (events or not upstream.begun) and self._elsewhere(endpoint):
             config = self._proxy.config
             limits = gate.Limits(config.first_event_hold, config.event_limit)
