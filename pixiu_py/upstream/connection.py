@@ -249,8 +249,10 @@ class UpstreamConnection(ResponseProtocol):
         self._sink = None
         self.served += 1
         self._deadline.clear()
+        reusable = self._is_reusable()
+        self._head = self._whole = None
         if self.transport is not None:
-            if self._is_reusable() and not self.transport.is_closing():
+            if reusable and not self.transport.is_closing():
                 self._owner.release(self)
             else:
                 self.transport.abort()

@@ -121,7 +121,7 @@ async def send_too_much(client: Client, path: str, body: bytes) -> None:
 
 
 #: What each kept connection has one of.
-PER_CONNECTION = ("UpstreamConnection", "Deadline", "ResponseMemory", "ResponseHead", "Received")
+PER_CONNECTION = ("UpstreamConnection", "Deadline", "ResponseMemory")
 WAYS = [ask_and_wait] * 4 + [ask_in_chunks, ask_and_leave, leave_half_way, break_off, talk_nonsense, send_too_much]
 
 

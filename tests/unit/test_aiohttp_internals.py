@@ -60,6 +60,7 @@ USED = {
     },
     "upstream/connection.py": {
         "_drain_helper",
+        "_loop",
         "_parser",
         "_pause_transport_reading",
         "_paused",
