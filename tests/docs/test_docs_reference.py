@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import Any
 
 import pytest
 
@@ -94,14 +95,18 @@ def test_credentials_go_where_the_page_says() -> None:
     client = forwarded.credentials
     assert client == b"".join(b"%b: mine\r\n" % name.encode() for name in named)
     assert forwarded.block == b"accept: mine\r\n"
+    assert endpoint_credentials(keyed(), client) == client
+    assert endpoint_credentials(keyed(client_auth="drop"), client) == b""
+    assert endpoint_credentials(keyed(api_key=Secret("k")), client) == b"Authorization: Bearer k\r\n"
+    assert endpoint_credentials(keyed(api_key=Secret("k"), auth_header="x-api-key"), client) == b"x-api-key: k\r\n"
+
+
+def keyed(**settings: Any) -> Endpoint:
+    """An endpoint; it is not changed once it has been asked."""
     endpoint = Endpoint("c", "e", "127.0.0.1", 1)
-    assert endpoint_credentials(endpoint, client) == client
-    endpoint.client_auth = "drop"
-    assert endpoint_credentials(endpoint, client) == b""
-    endpoint.api_key = Secret("k")
-    assert endpoint_credentials(endpoint, client) == b"Authorization: Bearer k\r\n"
-    endpoint.auth_header = "x-api-key"
-    assert endpoint_credentials(endpoint, client) == b"x-api-key: k\r\n"
+    for name, value in settings.items():
+        setattr(endpoint, name, value)
+    return endpoint
 
 
 @pytest.mark.parametrize(

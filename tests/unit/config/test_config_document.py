@@ -113,9 +113,10 @@ def test_an_alias_bomb_is_refused_quickly() -> None:
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
 def test_deep_nesting_is_refused_however_deep(opening: str) -> None:
+    """By us, or by a YAML library that looks ahead and has a limit of its own."""
     value, problems = read(opening * 200_000)
     assert value is None
-    assert f"Nested deeper than {MAX_DEPTH} levels" in problems[0]
+    assert f"Nested deeper than {MAX_DEPTH} levels" in problems[0] or "maximum nesting depth" in problems[0]
 
 
 def test_the_allowed_depth_is_allowed() -> None:
