@@ -49,6 +49,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.stores.promptcache.sqlite",
     "pixiu_py.stores.promptcache.postgres",
     "pixiu_py.stores.ledger.sqlite",
+    "pixiu_py.stores.ledger.postgres",
     # retry policies
     "pixiu_py.upstream.retry",
 )

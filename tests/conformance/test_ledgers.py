@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixiu_py.config.types import Model
+from pixiu_py.config.types import Model, Secret
 from pixiu_py.errors import PluginError
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Family
@@ -24,7 +24,7 @@ from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
 from tests.fakes.servers import Servers
 
 REGISTRY = build_registry()
-KINDS = ("sqlite",)
+KINDS = ("sqlite", "postgres")
 #: 2033-05-18 03:33:20 UTC
 NOW = 2_000_000_000.25
 DAY = 86_400.0
@@ -44,10 +44,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 async def opened(kind: str, servers: Servers) -> Ledger:
     """A started ledger that is empty."""
+    options: dict[str, Any] = {"path": str(servers.folder() / "ledger.db")}
+    if kind == "postgres":
+        await servers.empty_postgres()
+        options = {"dsn": Secret(servers.postgres.url), "timeout": 60.0}
     entry = REGISTRY.find(Family.LEDGER, kind)
     assert entry is not None
-    config = entry.cls.Config(path=str(servers.folder() / "ledger.db"))
-    ledger = make_ledger(LedgerRef(name=kind, config=config), REGISTRY)
+    ledger = make_ledger(LedgerRef(name=kind, config=entry.cls.Config(**options)), REGISTRY)
     await ledger.start()
     return ledger
 

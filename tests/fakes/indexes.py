@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import asyncpg
-
 from pixiu_py.config.types import Secret
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Family
@@ -22,9 +20,7 @@ async def empty_index(kind: str, servers: Servers) -> PrefixIndex:
     if kind == "sqlite":
         options = {"path": str(servers.folder() / "index.db")}
     elif kind == "postgres":
-        connection = await asyncpg.connect(servers.postgres.url)
-        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        await connection.close()
+        await servers.empty_postgres()
         options = {"dsn": Secret(servers.postgres.url), "timeout": 60.0}  # a loop may stand still between examples
     entry = REGISTRY.find(Family.PREFIX_INDEX, kind)
     assert entry is not None

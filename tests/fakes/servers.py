@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.fakes.services import Service, postgres_server, redis_server
@@ -36,3 +37,9 @@ class Servers:
         if self._postgres is None:
             self._postgres = self._stack.enter_context(postgres_server())
         return self._postgres
+
+    async def empty_postgres(self) -> None:
+        """Drop everything that is in it."""
+        connection = await asyncpg.connect(self.postgres.url)
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        await connection.close()

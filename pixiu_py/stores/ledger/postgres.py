@@ -1,0 +1,179 @@
+"""The ledger in PostgreSQL. Costs are NUMERIC, and summed exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+from msgspec import Meta, field
+
+from pixiu_py.config.types import Duration, doc
+from pixiu_py.registry import Family, plugin
+from pixiu_py.stores.base import StoreError
+from pixiu_py.stores.ledger.base import Column, Ledger, UsageQuery, UsageSum, WriterConfig
+from pixiu_py.stores.ledger.record import UsageRecord
+from pixiu_py.stores.ledger.rows import (
+    RECORD_COLUMNS,
+    TARIFF_COLUMNS,
+    TOKEN_COLUMNS,
+    record_row,
+    sum_of,
+    tariff_of,
+    tariff_row,
+)
+from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
+from pixiu_py.stores.postgres_pool import Connection, PostgresConfig, PostgresPool
+from pixiu_py.stores.schema import Schema
+
+#: Seconds for a sum over everything.
+_SUM_TIMEOUT = 600.0
+
+_SCHEMA = Schema(
+    "ledger",
+    (
+        (
+            """CREATE TABLE pixiu_usage_records (
+                id TEXT PRIMARY KEY,
+                request_id TEXT NOT NULL,
+                time DOUBLE PRECISION NOT NULL,
+                principal TEXT NOT NULL,
+                model TEXT NOT NULL,
+                endpoint TEXT NOT NULL,
+                status INTEGER NOT NULL,
+                prompt BIGINT NOT NULL,
+                completion BIGINT NOT NULL,
+                read BIGINT NOT NULL,
+                write_5m BIGINT NOT NULL,
+                write_1h BIGINT NOT NULL,
+                write_24h BIGINT NOT NULL,
+                list_cost NUMERIC,
+                charged_cost NUMERIC,
+                estimated BOOLEAN NOT NULL
+            )""",
+            "CREATE INDEX pixiu_usage_records_time ON pixiu_usage_records (time)",
+            """CREATE TABLE pixiu_tariffs (
+                model TEXT NOT NULL,
+                min_prefix_tokens INTEGER NOT NULL,
+                write_multiplier_5m NUMERIC NOT NULL,
+                write_multiplier_1h NUMERIC NOT NULL,
+                write_multiplier_24h NUMERIC NOT NULL,
+                read_multiplier NUMERIC NOT NULL,
+                input_price NUMERIC,
+                output_price NUMERIC,
+                valid_from DOUBLE PRECISION NOT NULL,
+                valid_until DOUBLE PRECISION,
+                PRIMARY KEY (model, valid_from)
+            )""",
+            "CREATE UNIQUE INDEX pixiu_tariffs_in_force ON pixiu_tariffs (model) WHERE valid_until IS NULL",
+        ),
+    ),
+)
+#: Types of the columns of a record.
+_TYPES = (
+    *("text", "text", "float8", "text", "text", "text", "int"),
+    *("bigint",) * len(TOKEN_COLUMNS),
+    *("numeric", "numeric", "bool"),
+)
+_ARRAYS = ", ".join(f"${number}::{type_}[]" for number, type_ in enumerate(_TYPES, 1))
+_APPEND = f"INSERT INTO pixiu_usage_records SELECT * FROM unnest({_ARRAYS}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
+_PRUNE = """DELETE FROM pixiu_usage_records WHERE id IN
+    (SELECT id FROM pixiu_usage_records WHERE time < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"""
+_COLUMNS: dict[Column, str] = {
+    "principal": "principal",
+    "model": "model",
+    "endpoint": "endpoint",
+    "status": "status",
+    "day": "to_char(to_timestamp(time) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+}
+_SUMS = ", ".join(
+    (
+        *("count(*)", "count(*) - count(list_cost)"),
+        *(f"sum({name})" for name in (*TOKEN_COLUMNS, "list_cost", "charged_cost")),
+    )
+)
+_TARIFFS = f'SELECT {", ".join(TARIFF_COLUMNS)} FROM pixiu_tariffs ORDER BY model COLLATE "C", valid_from'  # noqa: S608 - our own names
+_SET = f"INSERT INTO pixiu_tariffs VALUES ({', '.join(f'${number + 1}' for number in range(len(TARIFF_COLUMNS)))})"  # noqa: S608 - our own names
+_END = """UPDATE pixiu_tariffs SET valid_until = greatest(valid_from, $1)
+    WHERE model = $2 AND valid_until IS NULL"""
+_LAST = "SELECT max(valid_from) FROM pixiu_tariffs WHERE model = $1"
+#: Whoever sets a tariff keeps others from doing so until it is set.
+_LOCK = "LOCK TABLE pixiu_tariffs IN SHARE ROW EXCLUSIVE MODE"
+
+
+class PostgresLedgerConfig(PostgresConfig, frozen=True):
+    """Keys of the PostgreSQL ledger."""
+
+    writer: Annotated[WriterConfig, doc("How usage gets into it.")] = field(default_factory=WriterConfig)
+    tariff_refresh: Annotated[
+        Duration, Meta(gt=0, description="A tariff set at the command line holds in a running gateway after this.")
+    ] = 60.0
+
+
+@plugin(Family.LEDGER, "postgres")
+class PostgresLedger(Ledger):
+    """Keeps usage and tariffs in a database that several machines share."""
+
+    Config: ClassVar[type[PostgresLedgerConfig]] = PostgresLedgerConfig
+
+    def __init__(self, config: PostgresLedgerConfig) -> None:
+        super().__init__(config)
+        self._pool = PostgresPool(config, _SCHEMA)
+
+    async def start(self) -> None:
+        """See ``Ledger.start``."""
+        await self._pool.start()
+
+    async def close(self) -> None:
+        """See ``Ledger.close``."""
+        await self._pool.close()
+
+    async def append(self, records: Sequence[UsageRecord]) -> int:
+        """See ``Ledger.append``."""
+        columns = [list(column) for column in zip(*map(record_row, records), strict=True)] or [
+            [] for _ in RECORD_COLUMNS
+        ]
+        status = await self._pool.run(lambda connection: connection.execute(_APPEND, *columns))
+        return int(status.rpartition(" ")[2])
+
+    async def usage(self, query: UsageQuery) -> list[UsageSum]:
+        """See ``Ledger.usage``."""
+        keys = [_COLUMNS[column] for column in query.by]
+        text = f"SELECT {', '.join([*keys, _SUMS])} FROM pixiu_usage_records WHERE time >= $1"  # noqa: S608 - our own names
+        values: list[float] = [query.since]
+        if query.until is not None:
+            text += " AND time < $2"
+            values.append(query.until)
+        text += f" GROUP BY {', '.join(keys)}" if keys else " HAVING count(*) > 0"
+        rows = await self._pool.run(lambda connection: connection.fetch(text, *values), timeout=_SUM_TIMEOUT)
+        return sorted(sum_of(tuple(row), len(keys)) for row in rows)
+
+    async def prune(self, before: float, limit: int) -> int:
+        """See ``Ledger.prune``."""
+        status = await self._pool.run(lambda connection: connection.execute(_PRUNE, before, limit))
+        return int(status.removeprefix("DELETE "))
+
+    async def tariffs(self) -> list[TariffRow]:
+        """See ``Ledger.tariffs``."""
+        return [tariff_of(tuple(row)) for row in await self._pool.run(lambda connection: connection.fetch(_TARIFFS))]
+
+    async def set_tariff(self, tariff: Tariff, now: float) -> TariffRow:
+        """See ``Ledger.set_tariff``."""
+        row = TariffRow(tariff, now)
+        await self._pool.run(lambda connection: _set(connection, row), again=False)
+        return row
+
+    async def disable_tariff(self, model: str, now: float) -> bool:
+        """See ``Ledger.disable_tariff``."""
+        status = await self._pool.run(lambda connection: connection.execute(_END, now, model), again=False)
+        return status != "UPDATE 0"
+
+
+async def _set(connection: Connection, row: TariffRow) -> None:
+    async with connection.transaction():
+        await connection.execute(_LOCK)
+        model = row.tariff.model
+        last = await connection.fetchval(_LAST, model)
+        if last is not None and last >= row.valid_from:
+            raise StoreError(f"the last tariff of {model} does not begin before this one")
+        await connection.execute(_END, row.valid_from, model)
+        await connection.execute(_SET, *tariff_row(row))
