@@ -48,6 +48,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.stores.promptcache.memory",
     "pixiu_py.stores.promptcache.sqlite",
     "pixiu_py.stores.promptcache.postgres",
+    "pixiu_py.stores.promptcache.redis",
     "pixiu_py.stores.ledger.sqlite",
     "pixiu_py.stores.ledger.postgres",
     # retry policies

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis.asyncio
+
 from pixiu_py.config.types import Secret
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Family
@@ -11,7 +13,7 @@ from pixiu_py.stores.promptcache.base import IndexRef, PrefixIndex, make_index
 from tests.fakes.servers import Servers
 
 REGISTRY = build_registry()
-KINDS = ("memory", "sqlite", "postgres")
+KINDS = ("memory", "sqlite", "postgres", "redis")
 
 
 async def empty_index(kind: str, servers: Servers) -> PrefixIndex:
@@ -22,6 +24,10 @@ async def empty_index(kind: str, servers: Servers) -> PrefixIndex:
     elif kind == "postgres":
         await servers.empty_postgres()
         options = {"dsn": Secret(servers.postgres.url), "timeout": 60.0}  # a loop may stand still between examples
+    elif kind == "redis":
+        async with redis.asyncio.Redis.from_url(servers.redis.url) as client:
+            await client.flushall()
+        options = {"url": Secret(servers.redis.url), "timeout": 60.0}
     entry = REGISTRY.find(Family.PREFIX_INDEX, kind)
     assert entry is not None
     index = make_index(IndexRef(name=kind, config=entry.cls.Config(**options)), REGISTRY)
