@@ -1,4 +1,4 @@
-"""Invariant: of any JSON object only the strings under the key change, and every other byte stays."""
+"""Invariant: of any JSON object only the members under the key change, and every other byte stays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixiu_py.http.splice import replace_string
+from pixiu_py.http.splice import may_have_key, put_string, remove_key, replace_string
 
 space = st.text(" \t\r\n", max_size=2)
 nasty = st.sampled_from(
@@ -64,5 +64,35 @@ def test_only_strings_under_the_key_change(document: tuple[bytes, bytes]) -> Non
 @given(st.binary(max_size=60), st.text('model"\\{}[]: ,u0', max_size=60))
 def test_what_is_no_json_does_no_harm(noise: bytes, text: str) -> None:
     """Whatever comes in, something comes out."""
-    replace_string(noise, "model", "new")
-    replace_string(text.encode(), "model", "new")
+    for body in (noise, text.encode()):
+        replace_string(body, "model", "new")
+        put_string(body, "model", "new")
+        remove_key(body, "model")
+
+
+def members(body: bytes) -> list[tuple[str, Any]]:
+    """The members of an object, repeated ones too, numbers as they are written."""
+    text = body.decode("utf-8", "surrogatepass")
+    found: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=list, parse_int=str, parse_float=str)
+    return found
+
+
+@settings(deadline=None)
+@given(documents())
+def test_nothing_but_the_key_is_removed(document: tuple[bytes, bytes]) -> None:
+    """Every other member is there, in its place."""
+    before = document[0]
+    rest = [(key, value) for key, value in members(before) if key != "model"]
+    assert members(remove_key(before, "model")) == rest
+    assert may_have_key(before, "model") or len(rest) == len(members(before))
+
+
+@settings(deadline=None)
+@given(documents())
+def test_nothing_but_the_value_is_put_in(document: tuple[bytes, bytes]) -> None:
+    """In its place where it was, in front where it was not."""
+    old = members(document[0])
+    new = [(key, "new" if key == "model" else value) for key, value in old]
+    if not any(key == "model" for key, _ in old):
+        new.insert(0, ("model", "new"))
+    assert members(put_string(document[0], "model", "new")) == new

@@ -26,11 +26,15 @@ Edit = Callable[[bytes, "Endpoint", str], bytes]
 class Plan:
     """How one request is to be answered. Every part may be left as it is."""
 
-    __slots__ = ("edits", "models", "rank")
+    __slots__ = ("edits", "models", "most_attempts", "rank", "until")
 
     def __init__(self) -> None:
         #: The models to ask, best first, each at most once; empty: the one that the request names.
         self.models: tuple[str, ...] = ()
+        #: After so many attempts no further model is turned to; 0: no limit.
+        self.most_attempts = 0
+        #: After this time, in monotonic seconds, neither; 0: no limit.
+        self.until = 0.0
         self.rank: Rank | None = None
         #: Applied to the body of each attempt, in order, after the model's name has been put in.
         self.edits: list[Edit] = []

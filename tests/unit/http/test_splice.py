@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pixiu_py.http import splice
-from pixiu_py.http.splice import replace_string
+from pixiu_py.http.splice import may_have_key, put_string, remove_key, replace_string
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,59 @@ def test_long_prompt_before_the_model_costs_little(monkeypatch: pytest.MonkeyPat
     body = b'{"messages":[' + b",".join([b'"%b"' % (b"x" * 2**21)] * 4) + b'],"model":"m"}'
     assert replace_string(body, "model", "new").endswith(b'"model":"new"}')
     assert tokens.asked == 10  # {, messages, [, four texts, ], model, m
+
+
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        (b'{"model":"m"}', b'{"model":"new"}'),
+        (b'{"model" : null ,"x":1}', b'{"model" : "new" ,"x":1}'),
+        (b'{"model":-1.5e3}', b'{"model":"new"}'),
+        (b'{"model":{"a":[{}],"model":"}"},"x":[]}', b'{"model":"new","x":[]}'),
+        (b'{"model":1,"model":["m"]}', b'{"model":"new","model":"new"}'),
+        (b"{}", b'{"model":"new"}'),
+        (b" \n{ \t} ", b' \n{"model":"new" \t} '),
+        (b'{ "n":12345678901234567890}', b'{"model":"new", "n":12345678901234567890}'),
+        (b'{"x":{"model":"m"}}', b'{"model":"new","x":{"model":"m"}}'),
+        (b"[1]", b"[1]"),
+        (b"", b""),
+    ],
+)
+def test_a_value_is_put_in(body: bytes, changed: bytes) -> None:
+    """In place of whatever stands there; where nothing does, in front. What is no object stays as it is."""
+    assert put_string(body, "model", "new") == changed
+
+
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        (b'{"gone":1}', b"{}"),
+        (b'{ "gone" : [1,{"gone":2}] }', b"{  }"),
+        (b'{"gone":1, "a":2}', b'{"a":2}'),
+        (b'{"a":1 , "gone":"," }', b'{"a":1  }'),
+        (b'{"a":1,"gone":{},"b":2}', b'{"a":1,"b":2}'),
+        (b'{"gone":1,"gone":2,"a":3,"gone":4,"gone":5}', b'{"a":3}'),
+        (b'{"a":3,"\\u0067one":4,"gone":5,"b":1e5}', b'{"a":3,"b":1e5}'),
+        (b'{"a":{"gone":1},"b":"gone","c":"\\"gone\\":1"}', b'{"a":{"gone":1},"b":"gone","c":"\\"gone\\":1"}'),
+    ],
+)
+def test_a_key_is_removed_with_one_comma(body: bytes, changed: bytes) -> None:
+    """What is left is an object still, however often the key stood there; what lies deeper is not it."""
+    assert remove_key(body, "gone") == changed
+
+
+def test_nothing_to_remove_is_the_same_object() -> None:
+    body = b'{"a":1}'
+    assert remove_key(body, "gone") is body
+    assert not may_have_key(body, "gone")
+    assert may_have_key(b'{"\\u0067one":1}', "gone")
+    assert may_have_key(b'{"gone":1}', "gone")
+
+
+def test_many_removals_take_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client cannot make the gateway work more than its body is long."""
+    body = b"{" + b",".join([b'"gone":[]'] * 500) + b"}"
+    tokens = Counting(splice._TOKEN)
+    monkeypatch.setattr(splice, "_TOKEN", tokens)
+    assert remove_key(body, "gone") == b"{}"
+    assert tokens.asked <= 500 * 4 + 10

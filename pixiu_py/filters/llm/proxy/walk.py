@@ -19,7 +19,7 @@ from pixiu_py.filters.proxy import UPSTREAM_HOST, TimedBody, no_endpoint
 from pixiu_py.http.exchange import Attempt, Response
 from pixiu_py.http.headers import Headers
 from pixiu_py.http.local_reply import local_reply, message_for
-from pixiu_py.http.splice import replace_string
+from pixiu_py.http.splice import put_string
 from pixiu_py.upstream.attempt import attempt
 from pixiu_py.upstream.head import endpoint_credentials, forwarded, request_head
 from pixiu_py.upstream.order import first_available, first_endpoint, next_endpoint, wait_until_ready
@@ -118,7 +118,7 @@ class Walk:
                 if response is not None:
                     return response
                 endpoint = self._next(endpoint)
-            if not self._models:
+            if not self._models or self._spent():
                 break
             self._turn_to_next_model()
         exchange = self._exchange
@@ -141,6 +141,15 @@ class Walk:
         self._models = tuple(other for other in self._models if other != model)
         self._candidates = candidates(model)
         self._tried.clear()  # what failed for one model may well serve another
+
+    def _spent(self) -> bool:
+        """Whether the plan allows no further model."""
+        plan = self._plan
+        if plan is None:
+            return False
+        if plan.most_attempts and len(self._exchange.attempts) >= plan.most_attempts:
+            return True
+        return bool(plan.until) and self._proxy.context.clock() >= plan.until
 
     def _first(self) -> Endpoint | None:
         if self._plan is None and PREFERRED_ENDPOINT not in self._exchange.params:
@@ -173,7 +182,7 @@ class Walk:
 
     def _elsewhere(self, endpoint: Endpoint) -> bool:
         """Whether anyone could answer if ``endpoint`` does not."""
-        if any(self._cluster.candidates(model) for model in self._models):
+        if self._models and not self._spent() and any(map(self._cluster.candidates, self._models)):
             return True
         if not endpoint.fallback:
             return False
@@ -264,7 +273,7 @@ class Walk:
         body = self._body
         name = endpoint.models.get(self._model, self._model)
         if name != self._named:
-            body = replace_string(body, "model", name)
+            body = put_string(body, "model", name)
         if self._plan is not None:
             for edit in self._plan.edits:
                 body = edit(body, endpoint, self._model)

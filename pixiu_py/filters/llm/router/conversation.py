@@ -125,8 +125,9 @@ def _content(content: Any) -> tuple[str, bool]:
         text = part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None
         if isinstance(text, str):
             texts.append(text)
-        elif isinstance(part, dict) and part.get("type") not in _SILENT:
-            attached = True
+        elif isinstance(part, dict):
+            kind = part.get("type")
+            attached = attached or not (isinstance(kind, str) and kind in _SILENT)
     return "\n".join(texts), attached
 
 

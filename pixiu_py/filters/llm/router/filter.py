@@ -10,14 +10,17 @@ from pixiu_py.filters.llm.dialect import OTHER, dialect_of
 from pixiu_py.filters.llm.plan import plan_of
 from pixiu_py.filters.llm.router.affinity import Pin
 from pixiu_py.filters.llm.router.choice import Choice, Chooser, parsed
+from pixiu_py.filters.llm.router.inline import PREFERENCES
 from pixiu_py.filters.llm.router.model import RouterConfig
 from pixiu_py.filters.llm.router.ranking import Ranking
 from pixiu_py.filters.llm.router.sequence import Deciders
 from pixiu_py.filters.llm.router.session import build_affinity
 from pixiu_py.filters.llm.usage import USAGE
+from pixiu_py.http.splice import may_have_key, remove_key
 from pixiu_py.registry import Family, plugin
 
 if TYPE_CHECKING:
+    from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.http.exchange import Exchange, Response
 
 #: ``exchange.params`` key of an exchange's ``Choice``.
@@ -60,11 +63,20 @@ class LlmRouter(HttpFilter):
         if dialect_of(request.path) is OTHER:
             await self._rename(exchange)
             return None
-        choice = await self.chooser.choose(exchange)
-        exchange.params[CHOICE] = choice
+        body = await request.body.read(self.config.max_body_size)
+        exchange.params[CHOICE] = choice = await self.chooser.choose(exchange)
         if choice.models:
-            plan_of(exchange).models = choice.models
+            self._plan(exchange, choice.models)
+        if may_have_key(body, PREFERENCES):
+            plan_of(exchange).edits.append(_without_preferences)
         return None
+
+    def _plan(self, exchange: Exchange, models: tuple[str, ...]) -> None:
+        plan = plan_of(exchange)
+        plan.models = models
+        plan.most_attempts = self.config.max_attempts
+        if self.config.fallback_window:
+            plan.until = self.context.clock() + self.config.fallback_window
 
     async def _rename(self, exchange: Exchange) -> None:
         """Resolve an alias in a request that needs no decision, such as one for embeddings."""
@@ -97,3 +109,8 @@ class LlmRouter(HttpFilter):
             return
         served = Pin(exchange.attempts[-1].model, choice.route)
         self._affinity.ended(choice.session, served, exchange.params.get(USAGE))
+
+
+def _without_preferences(body: bytes, endpoint: Endpoint, model: str) -> bytes:
+    """The body without the client's routes, which are for this gateway."""
+    return remove_key(body, PREFERENCES)

@@ -115,6 +115,36 @@ async def test_model_is_put_in_byte_for_byte(case: Make, served: Any) -> None:
     assert made.upstreams[0].requests[0].body == b'{"seed":%d, "model" : "x","top_p":1.0}' % 10**30
 
 
+async def test_model_is_put_in_where_none_is_named(case: Make) -> None:
+    """A request that leaves the choice to the gateway gets the chosen one."""
+    made = await case(error(500), chat("b"), models=[models("x"), models("y")])
+    assert (await walk(made, planned(made, "x", "y", seed=1)))[0] == 200
+    assert [upstream.requests[0].body for upstream in made.upstreams] == [
+        b'{"model":"x","seed":1}',
+        b'{"model":"y","seed":1}',
+    ]
+
+
+async def test_attempts_bound_the_list(case: Make) -> None:
+    """Tries at the endpoints of one model count, too; those that its endpoints are due are made."""
+    made = await case(error(500), chat("late"), models=[models("x"), models("y")], times=1)
+    exchange = planned(made, "x", "y", model="x")
+    plan_of(exchange).most_attempts = 2
+    assert await walk(made, exchange) == (500, ["a:x", "a:x"])
+
+
+async def test_time_bounds_the_list(case: Make) -> None:
+    """No further model is turned to after it; before, every one is."""
+    made = await case(error(500), chat("late"), models=[models("x"), models("y")])
+    exchange = planned(made, "x", "y", model="x")
+    plan_of(exchange).until = made.clock.now
+    assert await walk(made, exchange) == (500, ["a:x"])
+    made.clock.now += COOLDOWN
+    exchange = planned(made, "x", "y", model="x")
+    plan_of(exchange).until = made.clock.now + 1
+    assert await walk(made, exchange) == (200, ["a:x", "b:y"])
+
+
 async def test_endpoints_are_tried_by_rank(case: Make) -> None:
     """Those that the ranking leaves out come last, in their usual order."""
     made = await case(error(500), error(500), error(500), error(500))

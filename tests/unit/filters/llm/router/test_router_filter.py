@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import orjson
 
@@ -60,6 +61,27 @@ async def test_no_route_leaves_the_request_its_model() -> None:
     assert exchange.response is not None
     assert exchange.response.headers.get("x-pixiu-model") == "x"
     assert exchange.response.headers.get("x-pixiu-route-name") is None
+
+
+async def test_routes_of_the_request_go_no_further() -> None:
+    """Whether they were heeded or not, and also where no model is put in."""
+    own = [{"name": "code", "description": "", "models": ["tiny"]}]
+    for config, extra in ((CODE, {"model": "x"}), ({}, {})):
+        exchange = await pass_through(config, ask(**extra, routing_preferences=own, seed=1))
+        body = await exchange.request.body.read(1000)
+        for edit in exchange.params[PLAN].edits:
+            body = edit(body, None, "m")
+        assert orjson.loads(body) == {"messages": ANY, "seed": 1, **extra}
+    assert PLAN not in (await pass_through({}, ask())).params
+
+
+async def test_list_is_bounded() -> None:
+    """By attempts, and by time from now on."""
+    config = {**CODE, "max_attempts": 3, "fallback_window": "5s"}
+    plan = (await pass_through(config, ask())).params[PLAN]
+    assert (plan.most_attempts, plan.until) == (3, 5.0)
+    plan = (await pass_through({**config, "fallback_window": 0}, ask())).params[PLAN]
+    assert plan.until == 0.0
 
 
 async def test_embeddings_only_have_their_alias_resolved() -> None:
