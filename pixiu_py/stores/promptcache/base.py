@@ -121,7 +121,10 @@ class PrefixIndex:
         raise NotImplementedError
 
     async def sweep(self, now: float, limit: int) -> int:
-        """Remove up to ``limit`` entries that are over; how many it were. Backends that expire by themselves do nothing."""
+        """Remove up to ``limit`` entries that are over; how many it were. Backends that expire by themselves do nothing.
+
+        ``sweep.Sweeper`` asks for it again and again.
+        """
         raise NotImplementedError
 
     async def size(self) -> int:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from msgspec import Meta
-
-from pixiu_py.config.types import Duration
 from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.postgres_pool import PostgresConfig, PostgresPool
 from pixiu_py.stores.promptcache.base import TIER_OF, TIERS, Entry, PrefixIndex, Scope, Write, steps, stored_scope
-from pixiu_py.stores.promptcache.sweep import Sweeper
 from pixiu_py.stores.schema import Schema
 
 _SCHEMA = Schema(
@@ -52,9 +48,6 @@ _SIZE = "SELECT count(*) FROM pixiu_prompt_prefixes"
 class PostgresIndexConfig(PostgresConfig, frozen=True):
     """Keys of the PostgreSQL index."""
 
-    sweep_interval: Annotated[Duration, Meta(gt=0, description="Entries that are over are removed this often.")] = 60.0
-    sweep_batch: Annotated[int, Meta(ge=1, description="Most entries that are removed in one step.")] = 1000
-
 
 @plugin(Family.PREFIX_INDEX, "postgres")
 class PostgresIndex(PrefixIndex):
@@ -65,16 +58,13 @@ class PostgresIndex(PrefixIndex):
     def __init__(self, config: PostgresIndexConfig) -> None:
         super().__init__(config)
         self._pool = PostgresPool(config, _SCHEMA)
-        self._sweeper = Sweeper(self, config.sweep_interval, config.sweep_batch)
 
     async def start(self) -> None:
         """See ``PrefixIndex.start``."""
         await self._pool.start()
-        self._sweeper.start()
 
     async def close(self) -> None:
         """See ``PrefixIndex.close``."""
-        await self._sweeper.close()
         await self._pool.close()
 
     async def lookup(self, scope: Scope, hashes: Sequence[bytes], now: float) -> Mapping[bytes, Entry]:

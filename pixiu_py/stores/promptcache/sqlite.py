@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from msgspec import Meta
-
-from pixiu_py.config.types import Duration
 from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.promptcache.base import TIER_OF, TIERS, Entry, PrefixIndex, Scope, Write, steps, stored_scope
-from pixiu_py.stores.promptcache.sweep import Sweeper
 from pixiu_py.stores.schema import Schema
 from pixiu_py.stores.sqlite_file import SqliteConfig, SqliteFile, Transaction
 
@@ -54,9 +50,6 @@ _SIZE = "SELECT count(*) FROM prompt_prefixes"
 class SqliteIndexConfig(SqliteConfig, frozen=True):
     """Keys of the SQLite index."""
 
-    sweep_interval: Annotated[Duration, Meta(gt=0, description="Entries that are over are removed this often.")] = 60.0
-    sweep_batch: Annotated[int, Meta(ge=1, description="Most entries that are removed in one step.")] = 1000
-
 
 @plugin(Family.PREFIX_INDEX, "sqlite")
 class SqliteIndex(PrefixIndex):
@@ -67,16 +60,13 @@ class SqliteIndex(PrefixIndex):
     def __init__(self, config: SqliteIndexConfig) -> None:
         super().__init__(config)
         self._file = SqliteFile(config, _SCHEMA)
-        self._sweeper = Sweeper(self, config.sweep_interval, config.sweep_batch)
 
     async def start(self) -> None:
         """See ``PrefixIndex.start``."""
         await self._file.start()
-        self._sweeper.start()
 
     async def close(self) -> None:
         """See ``PrefixIndex.close``."""
-        await self._sweeper.close()
         await self._file.close()
 
     async def lookup(self, scope: Scope, hashes: Sequence[bytes], now: float) -> Mapping[bytes, Entry]:

@@ -12,6 +12,7 @@ from pixiu_py.config.types import Secret
 from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.promptcache.base import Scope, Write
 from pixiu_py.stores.promptcache.postgres import PostgresIndex, PostgresIndexConfig
+from pixiu_py.stores.promptcache.sweep import Sweeper
 from tests.fakes.services import postgres_server
 
 SCOPE = Scope("alice", "m", "v1")
@@ -27,15 +28,20 @@ async def started(url: str, **config: Any) -> PostgresIndex:
 async def test_machines_share_it_and_sweep_it_together() -> None:
     """Nobody waits for another's sweep, and what is live stays."""
     with postgres_server() as service:
-        indexes = [await started(service.url, sweep_interval=0.01, sweep_batch=3) for _ in range(3)]
+        indexes = [await started(service.url) for _ in range(3)]
+        sweepers = [Sweeper(index, 0.01, 3) for index in indexes]
         over = [Write(bytes([number]), 1, "5m") for number in range(50)]
         await indexes[0].commit(SCOPE, over, [], 1_000_000.0)
         await indexes[1].commit(SCOPE, [Write(b"live", 1, "5m")], [], NOW * 2)
+        for sweeper in sweepers:
+            sweeper.start()
         async with asyncio.timeout(20):
             while await indexes[2].size() > 1:
                 await asyncio.sleep(0.01)
         assert set(await indexes[2].lookup(SCOPE, [b"live"], NOW)) == {b"live"}
-        for index in indexes:
+        assert sum(sweeper.swept for sweeper in sweepers) == 50
+        for sweeper, index in zip(sweepers, indexes, strict=True):
+            await sweeper.close()
             await index.close()
 
 

@@ -14,6 +14,7 @@ from pixiu_py.errors import StartError
 from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.promptcache.base import Scope, Write
 from pixiu_py.stores.promptcache.sqlite import SqliteIndex, SqliteIndexConfig
+from pixiu_py.stores.promptcache.sweep import Sweeper
 
 SCOPE = Scope("alice", "m", "v1")
 NOW = 2_000_000_000.0
@@ -43,14 +44,17 @@ async def test_two_open_indexes_see_each_others_entries(tmp_path: Path) -> None:
 
 
 async def test_what_is_over_is_swept_in_the_background(tmp_path: Path) -> None:
-    index = made(tmp_path, sweep_interval=0.01, sweep_batch=2)
+    index = made(tmp_path)
     await index.start()
+    sweeper = Sweeper(index, 0.01, 2)
+    sweeper.start()
     long_ago = 1_000_000.0
     await index.commit(SCOPE, [Write(bytes([n]), 1, "5m") for n in range(7)], [], long_ago)
     await index.commit(SCOPE, [Write(b"live", 1, "5m")], [], NOW * 2)
     async with asyncio.timeout(10):
         while await index.size() > 1:
             await asyncio.sleep(0.005)
+    await sweeper.close()
     assert set(await index.lookup(SCOPE, [b"live"], NOW)) == {b"live"}
     await index.close()
 
