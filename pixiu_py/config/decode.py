@@ -173,8 +173,8 @@ class Decoder:
         if not isinstance(node, Mapping):
             return self._mismatch(node, cls, path)
         flat = issubclass(cls, KindRef)
-        given = self._keys(_unfolded(node) if flat else node, cls, path)
         fields = self._fields(cls)
+        given = self._keys(_unfolded(node, {info.encode_name for info in fields}) if flat else node, cls, path)
         values = {info.name: self._field(given, info, node, path) for info in fields if info.name != "config"}
         entry = self._find(cls.family, values["name"], _join(path, "type" if flat else "name"))
         if entry is None:
@@ -284,12 +284,12 @@ class Decoder:
         return BROKEN
 
 
-def _unfolded(node: Mapping) -> Mapping:
-    """``{type: k, a: …}`` as ``{type: k, config: {a: …}}``."""
+def _unfolded(node: Mapping, own: set[str]) -> Mapping:
+    """``{type: k, a: …}`` as ``{type: k, config: {a: …}}``; the ``own`` keys of the reference stay where they are."""
     inner = Mapping(node.place)
     outer = Mapping(node.place, {"config": inner}, {"config": node.place})
     for key, child in node.items.items():
-        part = outer if key == "type" else inner
+        part = outer if key in own and key != "config" else inner
         part.items[key], part.keys[key] = child, node.keys[key]
     return outer
 

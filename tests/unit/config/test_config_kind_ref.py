@@ -58,11 +58,11 @@ def registry() -> Registry:
     return made
 
 
-def read(text: str) -> tuple[Any, list[str]]:
+def read(text: str, model: type[Model] = UserConfig) -> tuple[Any, list[str]]:
     report = Report("conf.yaml")
     root = parse(text, report, {}, Path())
     assert root is not None
-    value = Decoder(registry(), report).decode(root, UserConfig, "")
+    value = Decoder(registry(), report).decode(root, model, "")
     return value, [str(problem) for problem in report.problems]
 
 
@@ -74,6 +74,29 @@ def test_its_keys_stand_beside_its_type() -> None:
 
 def test_the_default_is_decoded_too() -> None:
     assert read("{}")[0].index.config == DiskConfig(path="default")
+
+
+class OwnRef(IndexRef, frozen=True):
+    """A reference with a key of its own."""
+
+    name: Annotated[str, doc("Its kind.")] = msgspec.field(name="type", default="disk")
+    header: Annotated[str, doc("Of the reference, whatever the kind.")] = ""
+
+
+class OwnConfig(Model, frozen=True):
+    """Keys of a filter that has such a reference."""
+
+    index: Annotated[OwnRef, doc("Its index.")]
+
+
+def test_a_reference_may_have_keys_of_its_own_and_a_usual_kind() -> None:
+    """They stand among those of the kind, and both are checked."""
+    value, problems = read("index: {header: x-a, path: a.db}", OwnConfig)
+    assert problems == []
+    assert (value.index.name, value.index.header, value.index.config) == ("disk", "x-a", DiskConfig(path="a.db"))
+    assert read("index: {type: nowhere, header: []}", OwnConfig)[1] == [
+        "conf.yaml:1:32: index.header: Expected str, got a list"
+    ]
 
 
 def test_problems_are_where_they_are_written() -> None:
