@@ -29,7 +29,6 @@ TESTED_ELSEWHERE = {
     "filters/base.py": "a contract; its one function is tested with the chain that uses it",
     "filters/llm/router/affinity.py": "a contract without behaviour",
     "filters/llm/router/decider.py": "a contract without behaviour",
-    "filters/llm/router/session.py": "picks a mode by its name; tested with the modes",
     "listeners/base.py": "a contract without behaviour",
     "config/model.py": "shapes without behaviour; tested with the reader that fills them",
 }

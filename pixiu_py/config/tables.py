@@ -53,6 +53,9 @@ def rows(model: type[Struct], prefix: str = "", *, inside: bool = True) -> Itera
         key = prefix + info.encode_name
         block, path = _block(info.type)
         yield Row(key, _type(info.type), _default(info), _description(info.type))
+        for own in _own_keys(info.type):
+            name = f"{key}.{own.encode_name}"
+            yield Row(name, _type(own.type), _default(own), _description(own.type))
         if block is not None and inside:
             yield from rows(block, f"{key}{path}.")
 
@@ -110,6 +113,14 @@ def _block(kind: Any) -> tuple[type[Struct] | None, str]:
         block, path = _block(arguments[-1])
         return block, ("[]" if get_origin(base) is list else ".*") + path
     return None, ""
+
+
+def _own_keys(kind: Any) -> list[FieldInfo]:
+    """The keys that a reference has beside its ``type``, whatever the kind."""
+    base, _ = unwrap(kind)
+    if not is_struct(base) or not issubclass(base, KindRef):
+        return []
+    return [info for info in msgspec.structs.fields(base) if info.name not in ("name", "config")]
 
 
 def _type(kind: Any) -> str:

@@ -130,3 +130,4 @@ def test_the_schema_has_the_keys_of_each_kind() -> None:
 def test_the_tables_say_what_it_is() -> None:
     assert "| `index` | block with `type` | `disk` | Its index. |" in table(UserConfig)
     assert "| `price` | number | `0.5` | What it costs. |" in table(DiskConfig)
+    assert "| `index.header` | text |  | Of the reference, whatever the kind. |" in table(OwnConfig)

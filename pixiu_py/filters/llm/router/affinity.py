@@ -82,8 +82,14 @@ class Affinity:
         """What is used after a decision for ``candidate``."""
         raise NotImplementedError
 
-    async def answered(self, session: Session, served: Pin) -> None:
-        """``served`` has begun to answer well: this is what is to be found next time. Not called after a failure."""
+    def strip(self, headers: Headers) -> None:
+        """Take out of a request what is meant for this gateway alone."""
+
+    def answered(self, session: Session, served: Pin) -> None:
+        """``served`` has begun to answer well: this is what is to be found next time. Not called after a failure.
+
+        Never waits: the client does not wait for the store.
+        """
         raise NotImplementedError
 
     def ended(self, session: Session, served: Pin, usage: Usage | None) -> None:

@@ -21,7 +21,7 @@ from pixiu_py.registry import Family, plugin
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
-    from pixiu_py.http.exchange import Exchange, Response
+    from pixiu_py.http.exchange import Attempt, Exchange, Response
 
 #: ``exchange.params`` key of an exchange's ``Choice``.
 CHOICE: Final = "llm_router"
@@ -58,9 +58,9 @@ class LlmRouter(HttpFilter):
     async def decode(self, exchange: Exchange) -> Response | None:
         """Put the chosen models into the plan."""
         request = exchange.request
-        if request.method != "POST" or not request.body.exists:
-            return None
-        if dialect_of(request.path) is OTHER:
+        if request.method != "POST" or not request.body.exists or dialect_of(request.path) is OTHER:
+            if self._affinity is not None:
+                self._affinity.strip(request.headers)
             await self._rename(exchange)
             return None
         body = await request.body.read(self.config.max_body_size)
@@ -80,32 +80,44 @@ class LlmRouter(HttpFilter):
 
     async def _rename(self, exchange: Exchange) -> None:
         """Resolve an alias in a request that needs no decision, such as one for embeddings."""
-        if not self.config.model_aliases:
+        request = exchange.request
+        if not self.config.model_aliases or request.method != "POST" or not request.body.exists:
             return
-        document = await parsed(exchange.request, self.config.max_body_size)
+        document = await parsed(request, self.config.max_body_size)
         model = document.get("model") if isinstance(document, dict) else None
         if isinstance(model, str) and (target := self.chooser.resolve(model)) != model:
             plan_of(exchange).models = (target,)
 
-    async def encode(self, exchange: Exchange) -> None:
+    def encode(self, exchange: Exchange) -> None:
         """Say who serves; remember it for the conversation before the client sees anything of the answer."""
         choice: Choice | None = exchange.params.get(CHOICE)
         response = exchange.response
         if choice is None or response is None or not exchange.attempts:
             return
-        served = exchange.attempts[-1].model
-        if served:
-            response.headers.set(MODEL_HEADER, served)
+        latest = exchange.attempts[-1]
+        if not latest.seconds:  # the client gets heartbeats: nobody has answered yet
+            return
+        if latest.model:
+            response.headers.set(MODEL_HEADER, latest.model)
         if choice.route is not None:
             response.headers.set(ROUTE_HEADER, choice.route)
-        if self._affinity is not None and choice.session is not None and served and response.status < 300:
+        if response.status < 300:
+            self._tell(choice, latest)
+
+    def _tell(self, choice: Choice, attempt: Attempt) -> None:
+        """Tell the session who has answered well."""
+        if self._affinity is not None and choice.session is not None and attempt.success and attempt.model:
             choice.told = True
-            await self._affinity.answered(choice.session, Pin(served, choice.route))
+            self._affinity.answered(choice.session, Pin(attempt.model, choice.route))
 
     def done(self, exchange: Exchange) -> None:
         """The answer is over."""
         choice: Choice | None = exchange.params.get(CHOICE)
-        if choice is None or self._affinity is None or choice.session is None or not choice.told:
+        if choice is None or self._affinity is None or choice.session is None or not exchange.attempts:
+            return
+        if not choice.told and exchange.end_reason == "complete" and exchange.status < 300:
+            self._tell(choice, exchange.attempts[-1])
+        if not choice.told:
             return
         served = Pin(exchange.attempts[-1].model, choice.route)
         self._affinity.ended(choice.session, served, exchange.params.get(USAGE))

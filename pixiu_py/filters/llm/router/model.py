@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, field
 
 from pixiu_py.config.types import Duration, KindRef, Model, Secret, Size, doc
+from pixiu_py.filters.llm.router.session_model import Routing
 from pixiu_py.registry import Family
 
 Name = Annotated[str, Meta(min_length=1)]
@@ -121,43 +122,6 @@ _NEEDS = {
     "models.dev": "models.dev needs either url or file",
     "prometheus": "prometheus needs url and query",
 }
-
-
-class SessionCache(Model, frozen=True):
-    """Where sessions are kept."""
-
-    type: Annotated[Literal["memory", "redis"], doc("`memory`: this worker's own; `redis`: shared.")] = "memory"
-    url: Annotated[Secret | None, doc("redis: redis:// or rediss://, with its password.")] = None
-    tenant_header: Annotated[str, doc("Header whose value keeps the sessions of tenants apart.")] = ""
-
-
-class RoutingBudget(Model, frozen=True):
-    """Mode budget: what may be spent on lost prompt caches."""
-
-    max_switch_spend_pct: Annotated[
-        float, Meta(ge=0, le=100, description="Share of a session's cached cost, in percent, that switching may cost.")
-    ] = 25.0
-
-
-class Routing(Model, frozen=True):
-    """How conversations stay on their model."""
-
-    session_header: Annotated[Name, doc("Header in which a client names its conversation; it goes no further.")] = (
-        "X-Model-Affinity"
-    )
-    session_mode: Annotated[
-        Literal["pin", "user-turn", "budget"],
-        doc("`pin`: no decision while a pin lives; `user-turn`: none within a tool loop; `budget`: as spend allows."),
-    ] = "pin"
-    session_ttl_seconds: Annotated[int, Meta(ge=0, description="Life of a pin; 0: none is found again.")] = 600
-    session_max_entries: Annotated[int, Meta(ge=1, description="memory: most pins; the one unused longest goes.")] = (
-        10_000
-    )
-    session_cache: Annotated[SessionCache, doc("Where pins are kept.")] = field(default_factory=SessionCache)
-    implicit_sessions: Annotated[
-        bool, doc("Without the header: the same tenant, system text, tools and first user message are one session.")
-    ] = False
-    routing_budget: Annotated[RoutingBudget, doc("Mode budget.")] = field(default_factory=RoutingBudget)
 
 
 class ModelList(Model, frozen=True):
