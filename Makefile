@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= conf/quickstart.yaml
 QUICK ?=
+ENGINES ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pixiu-py/engines
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := pixiu_py plugins tests benchmarks scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format unit docs bench bench-peers clean
+.PHONY: help run test lint types format unit test-engines docs bench bench-peers clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,10 @@ format: $(VENV)/.tested  ## rewrite the sources in the project's style
 
 docs: $(VENV)/.installed  ## generate the tables of docs/ anew
 	$(BIN)/python -m pixiu_py.config.tables docs
+
+test-engines: $(VENV)/.tested  ## real vLLM, LMCache and llama-server: installs them (4 GB, once) into ENGINES, and tests
+	$(BIN)/python scripts/engines/install.py $(ENGINES)
+	PIXIU_ENGINES=$(ENGINES) $(BIN)/python -m pytest tests/engines $(ARGS)
 
 bench: $(VENV)/.tested  ## speed of the gateway itself; QUICK=1 for a short run
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
