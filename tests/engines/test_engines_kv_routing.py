@@ -191,7 +191,12 @@ async def test_b_begins_anew(fleet: Fleet, gateway: StartGateway, client: aiohtt
     await asyncio.to_thread(fleet.engines[B].stop)
     await asyncio.to_thread(fleet.engines[B].start)
     assert await asyncio.to_thread(fleet.engines[B].metric, "vllm:prefix_cache_hits_total") == 0
+
+    async def noticed() -> bool:
+        await directly(fleet.engines[B], chat(f"hello{time.monotonic_ns()}", 40))
+        return await asked.metric('pixiu_py_kvcache_events_total{result="restart"}') == 1
+
+    await until("the new life is noticed", noticed)
     other = await warmed(asked, fleet, "kv-events", "second life")
-    assert await asked.metric('pixiu_py_kvcache_events_total{result="restart"}') == 1
     assert (await asked.ask(other)).by == B
     assert (await asked.ask(document)).matched(B) == 0
