@@ -1,0 +1,431 @@
+"""Conversations stay on their model: the acceptance sequences, in every API, whole and streamed, over both stores."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import openai
+import orjson
+import pytest
+import pytest_asyncio
+
+from pixiu_py.config.types import Secret
+from pixiu_py.filters.llm.router.decider import Decider
+from pixiu_py.stores.redis import RedisConfig, RedisStore
+from tests.conftest import StartGateway
+from tests.fakes.bodies import chat, chat_sse, error
+from tests.fakes.conf import Block
+from tests.fakes.gateway import RunningGateway
+from tests.fakes.services import Service, redis_server
+from tests.fakes.sessions import AFFINITY, make_decider, mock_model, router_conf, says
+from tests.fakes.upstream import Upstream, refusing_port
+
+APIS = ["chat", "messages", "responses"]
+
+
+@pytest.fixture(params=["memory", "redis"])
+def cache(request: pytest.FixtureRequest) -> Iterator[Block]:
+    """The block of a store: memory, or a real Redis with nothing in it."""
+    if request.param == "memory":
+        yield {"tenant_header": "x-tenant"}
+        return
+    with redis_server() as server:
+        yield {"type": "redis", "url": server.url, "tenant_header": "x-tenant"}
+
+
+class Talk:
+    """A gateway with sessions, before two models that speak every API."""
+
+    def __init__(self, gateway: StartGateway) -> None:
+        self._start = gateway
+        self.decider: type[Decider] = make_decider()
+        self._models: tuple[int, int] | None = None
+
+    async def gateway(self, **routing: Any) -> RunningGateway:
+        """One more gateway before the same models."""
+        if self._models is None:
+            big, small = await self._start(mock_model("big")), await self._start(mock_model("small"))
+            self._models = big.port, small.port
+        return await self._start(router_conf(*self._models, routing), self.decider)
+
+    @property
+    def decisions(self) -> int:
+        """How often the decider has been asked since the last time."""
+        asked: int = self.decider.asked  # type: ignore[attr-defined]
+        self.decider.asked = 0  # type: ignore[attr-defined]
+        return asked
+
+
+@pytest.fixture
+def talk(gateway: StartGateway) -> Talk:
+    """Makes gateways."""
+    return Talk(gateway)
+
+
+async def ask(
+    running: RunningGateway, text: str, id_: str = "s1", api: str = "chat", *, tenant: str = "", **more: Any
+) -> str:
+    """The model that served one request, which must be a good and whole answer of it."""
+    path, body = says(api, text, **more)
+    headers = {"content-type": "application/json"}
+    if id_:
+        headers[AFFINITY] = id_
+    if tenant:
+        headers["x-tenant"] = tenant
+    reply = await running.request("POST", path, headers, orjson.dumps(body))
+    assert reply.status == 200, reply.body
+    assert reply.complete
+    model = reply.header("x-pixiu-model")
+    assert model == reply.header("x-mock-endpoint") is not None
+    return model.decode()
+
+
+# --- the reference's acceptance sequences -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", APIS)
+async def test_first_answer_pins(talk: Talk, cache: Block, api: str, stream: bool) -> None:
+    """Sequences 1 to 3: without an id everything is decided; with one the first request is, and the others follow it."""
+    running = await talk.gateway(session_cache=cache)
+    for text, model in (("code", "big"), ("talk", "small"), ("code", "big")):
+        assert await ask(running, text, "", api, stream=stream) == model
+    assert talk.decisions == 3
+    assert await ask(running, "code", api=api, stream=stream) == "big"
+    assert talk.decisions == 1
+    for text in ("talk", "code", "talk"):
+        assert await ask(running, text, api=api, stream=stream) == "big"
+    assert talk.decisions == 0
+    assert await ask(running, "talk", "s2", api, stream=stream) == "small"
+    assert talk.decisions == 1
+
+
+async def test_routes_of_a_request_have_no_effect_on_a_pin(talk: Talk, cache: Block) -> None:
+    """Sequence 10: what is pinned is not decided, and the client's routes go no further all the same."""
+    running = await talk.gateway(session_cache=cache)
+    assert await ask(running, "code") == "big"
+    path, body = says("chat", "mine")
+    body["routing_preferences"] = [{"name": "mine", "description": "", "models": ["small"]}]
+    reply = await running.request("POST", path, {AFFINITY: "s1"}, orjson.dumps(body))
+    assert reply.header("x-pixiu-model") == b"big"
+    assert talk.decisions == 1
+
+
+async def test_tenants_do_not_share_a_session(talk: Talk, cache: Block) -> None:
+    """Sequence 5: one id under two tenants, and under none; and ids that hold separators."""
+    running = await talk.gateway(session_cache=cache)
+    assert await ask(running, "code", tenant="a") == "big"
+    assert await ask(running, "talk", tenant="b") == "small"
+    assert await ask(running, "talk") == "small"
+    assert await ask(running, "code", "b:c", tenant="a") == "big"
+    assert await ask(running, "talk", "c", tenant="a:b") == "small"
+    assert talk.decisions == 5
+    assert [await ask(running, "x", tenant=tenant) for tenant in ("a", "b", "")] == ["big", "small", "small"]
+    assert await ask(running, "x", "b:c", tenant="a") == "big"
+    assert await ask(running, "x", "c", tenant="a:b") == "small"
+    assert talk.decisions == 0
+
+
+async def test_pin_ends_with_its_time(talk: Talk, cache: Block) -> None:
+    """Sequence 6: reads in between do not extend it, and the new choice is kept."""
+    running = await talk.gateway(session_cache=cache, session_ttl_seconds=1)
+    assert await ask(running, "code") == "big"
+    async with asyncio.timeout(10):
+        while await ask(running, "talk") == "big":
+            await asyncio.sleep(0.05)
+    assert talk.decisions == 2
+    assert await ask(running, "code") == "small"
+
+
+async def test_no_life_is_no_pin(talk: Talk, cache: Block) -> None:
+    """Sequence 7: with a time to live of 0 both stores remember nothing."""
+    running = await talk.gateway(session_cache=cache, session_ttl_seconds=0)
+    assert [await ask(running, text) for text in ("code", "talk", "code")] == ["big", "small", "big"]
+
+
+async def test_session_unused_longest_makes_room(talk: Talk) -> None:
+    """Sequence 7: at capacity the third new one evicts the first; one that is known evicts nobody."""
+    running = await talk.gateway(session_max_entries=2)
+    for id_ in ("a", "b", "a", "b"):
+        assert await ask(running, "code", id_) == "big"
+    assert await ask(running, "code", "c") == "big"
+    assert [await ask(running, "talk", id_) for id_ in ("b", "c")] == ["big", "big"]
+    assert await ask(running, "talk", "a") == "small"
+
+
+async def test_no_route_is_no_pin(talk: Talk, cache: Block) -> None:
+    """Sequence 9: a greeting does not tie a conversation to the default model, nor to one that is called none."""
+    running = await talk.gateway(session_cache=cache)
+    assert await ask(running, "hello") == "small"
+    assert await ask(running, "code") == "big"
+    assert await ask(running, "hello") == "big"
+    assert talk.decisions == 2
+
+
+async def test_long_ids_and_any_bytes_are_ids(talk: Talk, cache: Block) -> None:
+    """Their size costs the store nothing; two that differ at the end are two."""
+    running = await talk.gateway(session_cache=cache)
+    long, odd = "i" * 4000, "\xfc|{}%0a"
+    assert await ask(running, "code", long) == "big"
+    assert await ask(running, "talk", long + "j") == "small"
+    assert await ask(running, "code", odd) == "big"
+    assert [await ask(running, "x", id_) for id_ in (long, long + "j", odd)] == ["big", "small", "big"]
+
+
+# --- after success only ----------------------------------------------------------------------------------------------
+
+
+async def test_pin_moves_when_its_model_fails(gateway: StartGateway, cache: Block) -> None:
+    """To the one that served instead; it does not move back when the other could answer again. Streams alike."""
+    big_script = [chat("big"), error(503), chat_sse("big")]
+    async with Upstream(big_script) as big, Upstream([chat("small"), chat_sse("small")]) as small:
+        running = await gateway(router_conf(big, small, {"session_cache": cache}), make_decider())
+        assert await served(running, "code") == "big"
+        assert await served(running, "code") == "small"
+        assert await served(running, "code", stream=True) == "small"
+        assert len(big.requests) == 2
+
+
+async def test_model_that_broke_off_before_it_said_anything_is_not_pinned(gateway: StartGateway, cache: Block) -> None:
+    """The first request already may be served by another one: that is the session's model."""
+    with refusing_port() as nobody:
+        async with Upstream([chat_sse("small"), chat("small")]) as small:
+            running = await gateway(router_conf(nobody, small, {"session_cache": cache}), make_decider())
+            assert await served(running, "code", stream=True) == "small"
+            assert await served(running, "code") == "small"
+
+
+async def test_request_that_all_failed_pins_nothing(gateway: StartGateway, cache: Block) -> None:
+    """The next one is decided as if it were the first."""
+    decider = make_decider()
+    async with Upstream([error(500), chat("big")]) as big, Upstream([error(500)]) as small:
+        running = await gateway(router_conf(big, small, {"session_cache": cache}), decider)
+        path, body = says("chat", "code")
+        reply = await running.request("POST", path, {AFFINITY: "s1"}, orjson.dumps(body))
+        assert reply.status == 500
+        assert await served(running, "code") == "big"
+        assert decider.asked == 2  # type: ignore[attr-defined]
+
+
+async def test_id_stays_between_the_client_and_the_gateway(gateway: StartGateway) -> None:
+    """No endpoint sees it, whatever is asked for; the tenant is not ours alone."""
+    async with Upstream(lambda _: chat("x")) as model:
+        running = await gateway(
+            router_conf(model, model, {"session_cache": {"tenant_header": "x-tenant"}}), make_decider()
+        )
+        fields = {"X-Model-Affinity": "secret-id", "X-Tenant": "t"}
+        path, body = says("chat", "code")
+        await running.request("POST", path, fields, orjson.dumps(body))
+        await running.request("POST", "/v1/embeddings", fields, orjson.dumps({"model": "big", "input": "x"}))
+        await running.request("GET", "/v1/files", fields)
+        assert len(model.requests) == 3
+        for request in model.requests:
+            assert b"secret-id" not in request.head
+            assert request.header("x-tenant") == b"t"
+
+
+async def served(running: RunningGateway, text: str, **more: Any) -> str:
+    """The model that answered well, by the answer's header."""
+    path, body = says("chat", text, **more)
+    reply = await running.request("POST", path, {AFFINITY: "s1"}, orjson.dumps(body))
+    assert reply.status == 200
+    assert reply.complete
+    model = reply.header("x-pixiu-model")
+    assert model is not None
+    assert model in reply.body
+    return model.decode()
+
+
+# --- the other modes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", APIS)
+async def test_tool_loop_stays(talk: Talk, cache: Block, api: str, stream: bool) -> None:
+    """Mode user-turn: while tools answer nothing is decided; when the user speaks, it is."""
+    running = await talk.gateway(session_cache=cache, session_mode="user-turn")
+    assert await ask(running, "code", api=api, stream=stream) == "big"
+    assert talk.decisions == 1
+    for _ in range(2):
+        assert await ask(running, "talk", api=api, stream=stream, tool=True) == "big"
+    assert talk.decisions == 0
+    assert await ask(running, "talk", api=api, stream=stream) == "small"
+    assert await ask(running, "code", api=api, stream=stream, tool=True) == "small"
+    assert talk.decisions == 1
+    # Another model is asked for: a side call, which is decided, and which moves nothing.
+    assert await ask(running, "code", api=api, tool=True, model="other") == "big"
+    assert await ask(running, "code", api=api, tool=True) == "small"
+    assert talk.decisions == 1
+
+
+async def test_conversation_is_recognised_without_an_id(talk: Talk, cache: Block) -> None:
+    """In every API, by how it begins; a second one that begins otherwise is another."""
+    running = await talk.gateway(session_cache=cache, implicit_sessions=True)
+    assert await ask(running, "code one", "") == "big"
+    assert talk.decisions == 1
+    for api in APIS:
+        assert await ask(running, "code one", "", api, tool=True) == "big"
+    assert talk.decisions == 0
+    assert await ask(running, "talk two", "") == "small"
+    assert await ask(running, "code one", "", tenant="t") == "big"
+    assert talk.decisions == 2
+
+
+async def test_openai_sdk_keeps_its_session(talk: Talk, cache: Block) -> None:
+    """The header is all that a client has to add, and it may be added once for all requests."""
+    running = await talk.gateway(session_cache=cache)
+    async with openai.AsyncOpenAI(
+        base_url=f"{running.url}/v1", api_key="k", max_retries=0, default_headers={"X-Model-Affinity": "sdk"}
+    ) as client:
+        models = []
+        for text in ("code", "talk"):
+            messages: Any = [{"role": "user", "content": text}]
+            answer = await client.chat.completions.create(model="auto", messages=messages)
+            stream = await client.chat.completions.create(model="auto", messages=messages, stream=True)
+            chunks = [chunk async for chunk in stream]
+            models += [answer.model, chunks[0].model, (await client.responses.create(model="auto", input=text)).model]
+    assert models == ["big"] * 6
+    assert talk.decisions == 1
+
+
+# --- a shared store --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redis() -> Iterator[Service]:
+    """A real Redis."""
+    with redis_server() as server:
+        yield server
+
+
+def shared(redis: Service, **more: Any) -> Block:
+    """The block of a store there that is quick to give up."""
+    return {"type": "redis", "url": redis.url, "timeout": "200ms", "connect_timeout": "200ms", "rest": "100ms", **more}
+
+
+@pytest_asyncio.fixture
+async def looking(redis: Service) -> AsyncIterator[RedisStore]:
+    """Another client of the Redis."""
+    store = RedisStore(RedisConfig(url=Secret(redis.url)))
+    yield store
+    await store.close()
+
+
+async def kept(store: RedisStore, count: int) -> list[bytes]:
+    """What Redis holds, once it is so many sessions."""
+    async with asyncio.timeout(5):
+        while len(found := [value async for _, value in store.scan("")]) < count:
+            await asyncio.sleep(0.005)  # another process holds them: there is no event to wait for
+    return found
+
+
+async def test_two_gateways_agree(talk: Talk, redis: Service, looking: RedisStore) -> None:
+    """What one has pinned the other finds, and what it has moved, too."""
+    one, two = [await talk.gateway(session_cache=shared(redis)) for _ in range(2)]
+    assert await ask(one, "code") == "big"
+    assert await kept(looking, 1) == [b'{"model_name":"big","route_name":"code"}']
+    assert await ask(two, "talk") == "big"
+    assert await ask(two, "talk", "s2") == "small"
+    await kept(looking, 2)
+    assert await ask(one, "code", "s2") == "small"
+    assert talk.decisions == 2
+
+
+async def test_gateways_that_begin_at_once_end_up_agreeing(talk: Talk, redis: Service) -> None:
+    """Whoever was first: after the first answers everybody follows the same pin."""
+    gateways = [await talk.gateway(session_cache=shared(redis)) for _ in range(3)]
+    texts = ("code", "talk", "code")
+    await asyncio.gather(*(ask(running, text) for running, text in zip(gateways, texts, strict=True)))
+    for running in gateways[:2]:
+        await running.stop()  # what they wanted to keep has been decided by now
+    models = {await ask(await talk.gateway(session_cache=shared(redis)), text) for text in ("code", "talk")}
+    assert len(models) == 1
+
+
+async def test_stopping_loses_no_session(talk: Talk, redis: Service) -> None:
+    """What was pinned a moment before is in Redis when the gateway has ended."""
+    one = await talk.gateway(session_cache=shared(redis))
+    await asyncio.gather(*(ask(one, "code", f"s{number}") for number in range(20)))
+    await one.stop()
+    two = await talk.gateway(session_cache=shared(redis))
+    models = await asyncio.gather(*(ask(two, "talk", f"s{number}") for number in range(20)))
+    assert models == ["big"] * 20
+
+
+async def test_what_cannot_be_read_is_replaced(talk: Talk, redis: Service, looking: RedisStore) -> None:
+    """Something else under our key is a session that is not known."""
+    running = await talk.gateway(session_cache=shared(redis))
+    assert await ask(running, "code") == "big"
+    await kept(looking, 1)
+    async for key, _ in looking.scan(""):
+        await looking.set(key, b"{broken", ttl=60)
+    assert await ask(running, "talk") == "small"
+    assert await ask(running, "code") == "small"
+
+
+async def test_redis_is_killed_and_started_again(talk: Talk, redis: Service) -> None:
+    """Sequence 8: no request fails, whenever it falls; without Redis each is decided, and with it sessions go on."""
+    running = await talk.gateway(session_cache=shared(redis))
+    assert await ask(running, "code") == "big"
+    ended = asyncio.Event()
+    count = 0
+
+    async def traffic(id_: str) -> None:
+        nonlocal count
+        while not ended.is_set():
+            await ask(running, "code", id_)
+            count += 1
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(traffic(f"t{number}"))
+        for sign in (signal.SIGKILL, signal.SIGINT):
+            before = count
+            await until(lambda before=before: count > before + 20)
+            await asyncio.to_thread(redis.stop, sign)
+            before = count
+            await until(lambda before=before: count > before + 20)
+            assert await ask(running, "code") == "big"
+            assert await ask(running, "talk") == "small"
+            await asyncio.to_thread(redis.start)
+        before = count
+        await until(lambda before=before: count > before + 20)
+        ended.set()
+    assert await ask(running, "code", "new") == "big"
+    talk.decisions  # noqa: B018 - from here on
+    assert await ask(running, "talk", "new") == "big"
+    assert talk.decisions == 0
+
+
+async def until(condition: Any) -> None:
+    """Wait for traffic."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_redis_that_hangs_delays_one_request_and_fails_none(talk: Talk, redis: Service) -> None:
+    """Then it is left alone for a while, and asked again."""
+    running = await talk.gateway(session_cache=shared(redis, rest="60s"))
+    assert await ask(running, "code") == "big"
+    redis.signal(signal.SIGSTOP)
+    try:
+        assert await ask(running, "talk", "s2") == "small"
+        models = await asyncio.gather(*(ask(running, "talk", f"h{number}") for number in range(20)))
+    finally:
+        redis.signal(signal.SIGCONT)
+    assert models == ["small"] * 20
+
+
+async def test_gateway_starts_without_its_redis(talk: Talk, redis: Service) -> None:
+    """Sessions begin when it comes."""
+    redis.stop()
+    running = await talk.gateway(session_cache=shared(redis))
+    assert await ask(running, "code") == "big"
+    assert await ask(running, "talk") == "small"
+    await asyncio.to_thread(redis.start)
+    assert await ask(running, "code") == "big"
+    assert await ask(running, "talk") == "big"
