@@ -27,6 +27,7 @@ from pixiu_py.observability.access_log import AccessLog
 from pixiu_py.observability.exposition import expose
 from pixiu_py.observability.log import configure
 from pixiu_py.observability.traffic import Traffic
+from pixiu_py.peers import Peers
 from pixiu_py.registry import Family, Registry
 from pixiu_py.tasks import Tasks
 
@@ -41,10 +42,14 @@ log = structlog.get_logger("pixiu_py.gateway")
 class Gateway:
     """A running gateway. Two of them can live in one process."""
 
-    def __init__(self, config: Config, registry: Registry, *, reuse_port: bool = False) -> None:
+    def __init__(
+        self, config: Config, registry: Registry, *, reuse_port: bool = False, line: socket.socket | None = None
+    ) -> None:
         self.config = config
         self._registry = registry
         self._reuse_port = reuse_port
+        #: To the other workers of this machine, see ``Peers``.
+        self._line = line
         self._listeners: dict[str, Listener] = {}
         self._resources = AsyncExitStack()
 
@@ -73,9 +78,13 @@ class Gateway:
             clock=time.monotonic,  # the loop's own clock, at full resolution: uvloop's ticks in milliseconds
             random=random.Random(),
             access_log=await self._access_log(),
+            peers=Peers(self._line, time.monotonic) if self._line is not None else None,
         )
         clusters.build(resources.clusters, context)
         self._resources.push_async_callback(clusters.close)
+        if context.peers is not None:
+            self._resources.push_async_callback(context.peers.close)
+            context.peers.start()
         await clusters.start()
         for reference in resources.adapters:
             if reference.enabled:
@@ -86,6 +95,8 @@ class Gateway:
         for listener in listeners:
             self._resources.push_async_callback(listener.close)
             await listener.start(reuse_port=self._reuse_port)
+        if context.peers is not None:
+            context.peers.started()
 
     async def _access_log(self) -> AccessLog | None:
         if not self.config.access_log.enable:
@@ -152,7 +163,7 @@ def run(config: Config, registry: Registry, settings: Settings) -> int:
         from pixiu_py.workers import supervise
 
         _check_ports(config)
-        return supervise(settings.workers, lambda: _serve_until_signal(config, registry, reuse_port=True))
+        return supervise(settings.workers, lambda line: _serve_until_signal(config, registry, line, reuse_port=True))
     return _serve_until_signal(config, registry)
 
 
@@ -172,13 +183,15 @@ def _check_ports(config: Config) -> None:
                 ) from error
 
 
-def _serve_until_signal(config: Config, registry: Registry, *, reuse_port: bool = False) -> int:
+def _serve_until_signal(
+    config: Config, registry: Registry, line: socket.socket | None = None, *, reuse_port: bool = False
+) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, registry, reuse_port))
+        runner.run(_serve(config, registry, line, reuse_port))
     return 0
 
 
-async def _serve(config: Config, registry: Registry, reuse_port: bool) -> None:
+async def _serve(config: Config, registry: Registry, line: socket.socket | None, reuse_port: bool) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     force = asyncio.Event()
@@ -189,7 +202,7 @@ async def _serve(config: Config, registry: Registry, reuse_port: bool) -> None:
     # A terminal sends SIGINT to all processes at once: a worker would take that and its supervisor's signal for two.
     for number in (signal.SIGTERM,) if reuse_port else (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    gateway = Gateway(config, registry, reuse_port=reuse_port)
+    gateway = Gateway(config, registry, reuse_port=reuse_port, line=line)
     await gateway.start()
     _calm_garbage_collector()
     for name, (host, port) in gateway.addresses.items():

@@ -16,6 +16,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 #: Modules that decide: no loop, no sockets; time and randomness are arguments.
 DECISIONS = (
+    "clusters/agreement.py",
     "clusters/cooldown.py",
     "clusters/endpoint.py",
     "clusters/balancers/*.py",
@@ -46,7 +47,7 @@ AIOHTTP = {
 DRIVERS = {"redis": ("stores/*redis*.py",), "asyncpg": ("stores/*postgres*.py",), "sqlite3": ("stores/*sqlite*.py",)}
 
 #: What puts the stages together: no stage knows it.
-TOP = ("listeners", "gateway", "workers", "cli")
+TOP = ("listeners", "gateway", "workers", "hub", "peers", "cli")
 #: The two ends of a request's way through the connection manager.
 ENDS = ("http.connection_manager", "http.writer", "http.server")
 FILTERS = ("filters.http", "filters.llm", "filters.ai")

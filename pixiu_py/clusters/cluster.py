@@ -7,7 +7,7 @@ picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -64,6 +64,8 @@ class Cluster:
         self.endpoints: tuple[Endpoint, ...] = ()
         #: How often a view has been left without any healthy endpoint.
         self.panics = 0
+        #: Called after the endpoints have changed.
+        self.on_change: Callable[[Cluster], None] | None = None
         self._checked = bool(config.health_checks)
         self._templates = tuple(templates)
         self._make_balancer = make_balancer
@@ -133,6 +135,8 @@ class Cluster:
         self._rebuild()
         if before and (gone or len(self.endpoints) != len(before)):
             log.info("endpoints changed", cluster=self.name, endpoints=[endpoint.id for endpoint in self.endpoints])
+        if self.on_change is not None:
+            self.on_change(self)
 
     def set_health(self, endpoint: Endpoint, healthy: bool) -> None:
         """Take the verdict of a health check; one about an endpoint that has left is ignored. Cheap if nothing changes.
@@ -146,6 +150,14 @@ class Cluster:
             return
         endpoint.healthy = healthy
         self._rebuild()
+
+    def set_verdicts(self, verdicts: Mapping[Endpoint, bool]) -> None:
+        """Take many verdicts at once, about endpoints of this cluster."""
+        changed = [endpoint for endpoint, healthy in verdicts.items() if endpoint.healthy != healthy]
+        for endpoint in changed:
+            endpoint.healthy = verdicts[endpoint]
+        if changed:
+            self._rebuild()
 
     def _rebuild(self) -> None:
         endpoints = self.endpoints

@@ -11,6 +11,7 @@ A rest is what a 429 asks for: it has an end but is no failure, so it counts tow
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 
@@ -26,7 +27,7 @@ class State(Enum):
 class Cooldown:
     """The clock of one endpoint."""
 
-    __slots__ = ("failures", "reason", "resting_until", "seconds", "threshold", "trial_until", "until")
+    __slots__ = ("failures", "reason", "resting_until", "seconds", "tell", "threshold", "trial_until", "until")
 
     def __init__(self, seconds: float, threshold: int) -> None:
         #: Length of a cooldown; 0 turns cooldowns off. Rests are honoured either way.
@@ -40,6 +41,8 @@ class Cooldown:
         self.trial_until = 0.0
         #: Kind of the failure that started the cooldown, for those who ask.
         self.reason = ""
+        #: Called when it has changed so that others who use the endpoint should know; never while it is untroubled.
+        self.tell: Callable[[Cooldown], None] | None = None
 
     @property
     def untroubled(self) -> bool:
@@ -64,17 +67,21 @@ class Cooldown:
         """A request is being sent. If it is the trial, others stay away for another cooldown or until it has ended."""
         if self.until and self.state(now) is State.TRIAL:
             self.trial_until = now + self.seconds
+            self._told()
 
     def succeeded(self, now: float) -> None:
         """The endpoint answered well: its failures are forgiven.
 
         A rest goes on to its end: the answer may be to a request that was sent before the endpoint asked for the rest.
         """
+        cooled = self.until
         self.failures = 0
         self.until = self.trial_until = 0.0
         self.reason = ""
         if self.resting_until <= now:
             self.resting_until = 0.0
+        if cooled:
+            self._told()
 
     def failed(self, now: float, reason: str = "") -> None:
         """The endpoint failed. Starts a cooldown at the threshold, and again when a trial failed."""
@@ -83,15 +90,37 @@ class Cooldown:
         if self.seconds and self.failures >= self.threshold:
             self.until = now + self.seconds
             self.reason = reason
+            self._told()
 
     def rest(self, now: float, seconds: float) -> None:
         """The endpoint asked for a pause of ``seconds``. Never shortens a pause that is under way."""
         self.trial_until = 0.0
         self.resting_until = max(self.resting_until, now + seconds)
+        self._told()
 
     def released(self) -> None:
         """The request told nothing about the endpoint (the client went away): its trial may be repeated."""
-        self.trial_until = 0.0
+        if self.trial_until:
+            self.trial_until = 0.0
+            self._told()
+
+    def adopt(self, until: float, trial_until: float, resting_until: float, reason: str) -> None:
+        """Another process that uses the endpoint tells how it stands there. It is not told back.
+
+        The latest word about failures counts; of two rests, the longer one. Failures below the threshold are each one's own.
+        """
+        if until:
+            self.failures = max(self.failures, self.threshold)
+        elif self.until:
+            self.failures = 0
+        self.until = until
+        self.trial_until = trial_until
+        self.resting_until = max(self.resting_until, resting_until)
+        self.reason = reason
+
+    def _told(self) -> None:
+        if self.tell is not None:
+            self.tell(self)
 
     def ends(self) -> float:
         """The time from which a request may be sent; not after now when one may already."""

@@ -2,7 +2,7 @@
 
 ``HealthState`` is the pure part: it turns single results into a verdict, with hysteresis. ``HealthChecker`` probes
 every endpoint once per interval, a bounded number at the same time, and tells the cluster each verdict. A new endpoint
-counts as healthy until probes say otherwise.
+counts as healthy until probes say otherwise. Of several workers one is on duty, and the others take its verdicts.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ class HealthChecker:
         interval = max(self._check.interval, SHORTEST_INTERVAL)
         await self._sleep(self._check.initial_delay_seconds + self._context.random.random() * interval)
         clock = self._context.clock
+        if self._context.peers is not None:
+            await self._context.peers.on_duty.wait()
         while True:
             started = clock()
             await self.round()
@@ -124,6 +126,8 @@ class HealthChecker:
             tell = log.info if state.healthy else log.warning
             event = "endpoint is healthy" if state.healthy else "endpoint is unhealthy"
             tell(event, cluster=self._cluster.name, endpoint=endpoint.id, address=endpoint.address, reason=reason)
+            if self._context.peers is not None:
+                self._context.peers.agreement.judged(endpoint, state.healthy)
         self._cluster.set_health(endpoint, state.healthy)
 
     def _tls_for(self, endpoint: Endpoint) -> ssl.SSLContext | None:

@@ -89,6 +89,9 @@ class ClusterManager:
         if problems:
             raise ConfigError(problems)
         self._members = members
+        if context.peers is not None:
+            for member in members.values():
+                context.peers.agreement.join(member.cluster)
         if previous is not None:
             self._other, previous._other = previous, self
 

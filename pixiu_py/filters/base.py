@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pixiu_py.http.exchange import Exchange, Response
     from pixiu_py.observability.access_log import AccessLog
     from pixiu_py.observability.traffic import Traffic
+    from pixiu_py.peers import Peers
     from pixiu_py.registry import Registry
     from pixiu_py.tasks import Tasks
 
@@ -44,6 +45,8 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     #: Counts every exchange; None when no port shows it.
     traffic: Traffic | None = None
+    #: The other workers of this machine; None when there are none.
+    peers: Peers | None = None
 
 
 class HttpFilter:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
+import random
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import yaml
 
 #: Seconds until a started process must listen, or have ended.
 PATIENCE = 20.0
@@ -24,6 +30,11 @@ class GatewayProcess:
         self._more = asyncio.Event()
         self._printed = bytearray()
         self.port = 0
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
 
     @property
     def printed(self) -> str:
@@ -67,6 +78,39 @@ class GatewayProcess:
             self._printed += data
             self._more.set()
         self._more.set()
+
+
+def on_port(port: int, text: str) -> str:
+    """The configuration with a listener at a given port, so that a test finds it."""
+    document = yaml.safe_load(text)
+    document["static_resources"]["listeners"][0]["address"]["socket_address"]["port"] = port
+    return yaml.safe_dump(document)
+
+
+def find_free_port() -> int:
+    """A free port from below the range out of which the kernel serves those who ask for any port."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
+                return port
+
+
+def worker_of(supervisor: int, port: int, client_port: int) -> int:
+    """The process that has taken the connection of ``client_port`` to ``port``: the kernel tells. 0: none has, yet."""
+    ends = f"0100007F:{port:04X} 0100007F:{client_port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inode = next((row[9] for row in rows if " ".join(row[1:3]) == ends), "none")
+    for worker in workers_of(supervisor):
+        with contextlib.suppress(OSError):  # it is ending
+            if any(os.readlink(fd) == f"socket:[{inode}]" for fd in Path(f"/proc/{worker}/fd").iterdir()):
+                return worker
+    return 0
+
+
+def workers_of(supervisor: int) -> list[int]:
+    """The processes that it has started and that are still there."""
+    return [int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
 
 
 @asynccontextmanager

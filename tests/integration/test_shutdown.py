@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import random
 import re
 import signal
 import socket
@@ -15,7 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pixiu_py.errors import StartError
 from tests.conftest import StartGateway
@@ -23,6 +20,7 @@ from tests.fakes import actions, bodies
 from tests.fakes.bodies import chat
 from tests.fakes.client import Client, chat_body, request
 from tests.fakes.conf import endpoint, llm_conf
+from tests.fakes.process import find_free_port, on_port
 from tests.fakes.upstream import Upstream
 
 STREAM = request("POST", "/v1/chat/completions", body=chat_body(stream=True))
@@ -121,21 +119,10 @@ async def process(folder: Path, text: str, *flags: str) -> AsyncIterator[asyncio
         await running.communicate()
 
 
-def on_port(port: int, text: str) -> str:
-    """The configuration with a listener at a given port, so that a test finds it."""
-    document = yaml.safe_load(text)
-    document["static_resources"]["listeners"][0]["address"]["socket_address"]["port"] = port
-    return yaml.safe_dump(document)
-
-
 @pytest.fixture
 def free_port() -> int:
     """A free port from below the range out of which the kernel serves those who ask for any port."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED:
-                return port
+    return find_free_port()
 
 
 async def until_listening(running: asyncio.subprocess.Process, workers: int = 1) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from pixiu_py.workers import pause
+
 PATIENCE = 20.0
 ROOT = Path(__file__).parents[2]
 
 #: ``serve`` of a worker that tells its number and waits until it is told to end.
 WAITING = """
-def serve():
+def serve(line):
     signal.signal(signal.SIGTERM, lambda *_: os._exit(CODE))
     say(os.getpid())
     while True:
@@ -119,13 +122,13 @@ def test_worker_that_dies_is_replaced() -> None:
 
 def test_worker_that_dies_at_once_is_not_replaced() -> None:
     """It cannot start; the others are stopped too, and the exit code tells."""
-    with supervised("def serve(): return 0", count=3) as running:
+    with supervised("def serve(line): return 0", count=3) as running:
         assert running.end() == 1
 
 
 def test_worker_that_fails_tells_why() -> None:
     """In the log, in one line; its exit code is the supervisor's."""
-    with supervised("def serve(): raise OSError('no port')", count=1) as running:
+    with supervised("def serve(line): raise OSError('no port')", count=1) as running:
         assert running.process.stdout is not None
         told = running.process.stdout.read()
         assert running.end() == 1
@@ -142,7 +145,7 @@ def test_worst_exit_code_is_the_supervisors() -> None:
 
 def test_worker_that_is_told_to_end_before_it_can_handle_that() -> None:
     """It dies of the signal, as it was meant to: this is no fault."""
-    with supervised("def serve():\n    say(os.getpid())\n    time.sleep(60)") as running:
+    with supervised("def serve(line):\n    say(os.getpid())\n    time.sleep(60)") as running:
         running.pids(2)
         assert running.end(signal.SIGTERM) == 0
 
@@ -150,7 +153,7 @@ def test_worker_that_is_told_to_end_before_it_can_handle_that() -> None:
 def test_signal_while_workers_are_being_started() -> None:
     """None of them is forgotten, and none is started any more."""
     serve = """
-    def serve():
+    def serve(line):
         os.kill(os.getppid(), signal.SIGTERM)
         time.sleep(60)
     """
@@ -164,3 +167,66 @@ def test_no_number_means_one_for_each_core() -> None:
     with supervised(WAITING, count=0) as running:
         assert len(set(running.pids(os.cpu_count() or 1))) == (os.cpu_count() or 1)
         assert running.end(signal.SIGTERM) == 0
+
+
+def test_pauses_grow_and_end() -> None:
+    """A worker that dies is replaced at once; one that cannot live, after longer and longer pauses."""
+    assert [pause(deaths) for deaths in range(10)] == [0, 0, 0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert pause(10**6) == 30
+
+
+def test_worker_that_comes_to_be_unable_to_start_leaves_the_others_alone() -> None:
+    """Its place is filled again and again, with pauses, until it can."""
+    serve = """
+    workers._QUICK_DEATH = 0.3
+    workers._FIRST_PAUSE = 0.01
+    born = time.monotonic()
+    def serve(line):
+        if os.path.exists(BROKEN):
+            say(os.getpid())
+            return 7
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        time.sleep(0.35)
+        say(os.getpid())
+        while True:
+            signal.pause()
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        broken = Path(folder, "broken")
+        with supervised(f"BROKEN = {str(broken)!r}\n" + textwrap.dedent(serve)) as running:
+            (first, second) = running.pids(2)
+            broken.touch()
+            os.kill(first, signal.SIGKILL)
+            running.pids(4)
+            assert is_running(second)
+            broken.unlink()
+            while not is_running(running.pids(1)[0]):
+                pass
+            assert is_running(second)
+            assert running.end(signal.SIGTERM) == 0
+
+
+def test_workers_hear_of_each_other() -> None:
+    """Each has a line to the others; a worker that ends closes it, and one that is started later is told all the same."""
+    serve = """
+    from pixiu_py.clusters.agreement import Cooling, Started, decode, encode
+    def serve(line):
+        line.settimeout(10)
+        if os.path.exists(TOLD):
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+            heard = [decode(line.recv(65536))]
+            while not isinstance(heard[-1], Cooling):
+                heard.append(decode(line.recv(65536)))
+            say(int(heard[-1].until))
+            while True:
+                signal.pause()
+        open(TOLD, "w").close()
+        line.send(encode(Started()))
+        line.send(encode(Cooling(("c", "e", "a", ""), 4711.0, 0.0, 0.0, "")))
+        return 0
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        text = f"TOLD = {str(Path(folder, 'told'))!r}\n" + textwrap.dedent(serve)
+        with supervised(text, count=1) as running:
+            assert running.pids(1) == [4711]
+            assert running.end(signal.SIGTERM) == 0
