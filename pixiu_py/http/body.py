@@ -31,6 +31,13 @@ class Sink(Protocol):
         """The body is complete with this last chunk."""
 
 
+class FramedSink(Sink, Protocol):
+    """A sink that can pass a chunk on in the framing (RFC 9112 section 7.1) in which it came, which saves making it anew."""
+
+    def write_framed(self, framed: bytes, chunk: bytes) -> bool:
+        """``write(chunk)``, when ``framed`` is that chunk with its size line and its line end."""
+
+
 class Body(Protocol):
     """A response body that is produced while it is sent."""
 

@@ -218,6 +218,14 @@ class ResponseWriter:
         self._write(data)
         return not self._protocol._paused
 
+    def write_framed(self, framed: bytes, chunk: bytes) -> bool:
+        """See ``FramedSink.write_framed``."""
+        if not self._chunked or self._chain is not None or self._head:
+            return self.write(chunk)
+        self._exchange.bytes_sent += len(chunk)
+        self._write(framed)
+        return not self._protocol._paused
+
     def finish(self, chunk: bytes = b"") -> None:
         """See ``Sink.finish``."""
         if self._chain is not None:

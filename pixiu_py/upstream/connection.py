@@ -14,11 +14,14 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from pixiu_py.errors import PixiuError, UpstreamReset, UpstreamTimeout
 from pixiu_py.http.body import take_buffered
+from pixiu_py.upstream.chunks import one_chunk
 from pixiu_py.upstream.protocol import ResponseProtocol
 from pixiu_py.upstream.response import UpstreamResponse
 from pixiu_py.upstream.response_head import KnownResponses, ResponseMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pixiu_py.http.body import Sink
 
 #: Bodies below this are joined with the head into one write.
@@ -38,7 +41,7 @@ class Owner(Protocol):
 class UpstreamConnection(ResponseProtocol):
     """A client connection to one endpoint."""
 
-    __slots__ = ("_first_byte_timeout", "_full", "_owner", "_sink", "_uploading", "served")
+    __slots__ = ("_first_byte_timeout", "_full", "_owner", "_sink", "_uploading", "_write_framed", "served")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner, heads: KnownResponses | None = None) -> None:
         super().__init__(loop, ResponseMemory(heads if heads is not None else KnownResponses()))
@@ -46,6 +49,8 @@ class UpstreamConnection(ResponseProtocol):
         #: Requests answered so far: above 0, the connection is a reused one.
         self.served = 0
         self._sink: Sink | None = None
+        #: See ``FramedSink``; None when the sink takes no framing.
+        self._write_framed: Callable[[bytes, bytes], bool] | None = None
         #: The sink has no room: nothing is taken from the endpoint until it has.
         self._full = False
         self._uploading = False
@@ -127,6 +132,7 @@ class UpstreamConnection(ResponseProtocol):
         """
         serial = self.served
         self._sink = sink
+        self._write_framed = getattr(sink, "write_framed", None)
         try:
             self._pump()
             if self.served == serial and not self._payload.total_bytes:
@@ -159,6 +165,29 @@ class UpstreamConnection(ResponseProtocol):
             if self._full:
                 self._pause_transport_reading()  # resumed with the parser
 
+    def data_received(self, data: bytes) -> None:
+        """Hand a chunk that came whole to the sink; anything else is parsed first. The hot path of every stream."""
+        sink = self._sink
+        if sink is not None and self._aligned and not (self._full or self._parser_paused or self._error is not None):
+            chunk = one_chunk(data)
+            if chunk is not None:
+                self._deadline.extend(self._idle_timeout)
+                try:
+                    write = self._write_framed
+                    if not (write(data, chunk) if write is not None else sink.write(chunk)):
+                        self._hold()
+                except PixiuError as error:
+                    self.fail(error)
+                return
+        super().data_received(data)
+
+    def _hold(self) -> None:
+        """The sink is full: the client is the slow one now, and its own limit applies."""
+        self._full = True
+        self._deadline.clear()
+        self._pause_transport_reading()
+        self._wake()
+
     def _arrived(self) -> None:
         if self._sink is None:
             self._wake()
@@ -168,7 +197,7 @@ class UpstreamConnection(ResponseProtocol):
             self._pump()  # very many small chunks came in one piece
 
     def _relay(self) -> None:
-        """Hand what has come to the sink. Called from ``data_received``: the hot path of every stream."""
+        """Hand what has come to the sink."""
         sink = self._sink
         if sink is None or self._full or self._error is not None:
             return
@@ -179,10 +208,7 @@ class UpstreamConnection(ResponseProtocol):
                 sink.finish(chunk)
                 self._complete()
             elif chunk and not sink.write(chunk):
-                self._full = True
-                self._deadline.clear()  # the client is the slow one now; its own limit applies
-                self._pause_transport_reading()
-                self._wake()
+                self._hold()
         except PixiuError as error:
             self.fail(error)
 

@@ -16,6 +16,7 @@ from aiohttp.http import HttpResponseParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from pixiu_py.errors import PixiuError, UpstreamError, UpstreamProtocolError, UpstreamReset
+from pixiu_py.upstream.chunks import head_size, whole_chunks
 from pixiu_py.upstream.deadline import Deadline
 from pixiu_py.upstream.response_head import ResponseHead
 
@@ -33,6 +34,7 @@ class ResponseProtocol(BaseProtocol):
     """Reads the responses of one connection, one at a time."""
 
     __slots__ = (
+        "_aligned",
         "_bytes_seen",
         "_deadline",
         "_error",
@@ -65,6 +67,8 @@ class ResponseProtocol(BaseProtocol):
         self._error: PixiuError | None = None
         self._bytes_seen = False
         self._finished = True
+        #: The parser is known to be between two chunks of the body.
+        self._aligned = False
         #: The parser has put something aside, or means to do so with the next piece of a body.
         self._parser_paused = False
         self._idle_timeout = 0.0
@@ -78,7 +82,7 @@ class ResponseProtocol(BaseProtocol):
         self._head = self._whole = None
         self._payload = EMPTY_PAYLOAD
         self._error = None
-        self._bytes_seen = self._finished = False
+        self._bytes_seen = self._finished = self._aligned = False
 
     # --- for the one who sends requests ------------------------------------------------------------------------------
 
@@ -110,13 +114,9 @@ class ResponseProtocol(BaseProtocol):
         if self._finished and data:
             self.abort()  # bytes that nobody asked for: the endpoint and we disagree about where a response ends
             return
-        if self._with_body and not self._bytes_seen:
-            found = self._heads.find(data)
-            if found is not None:
-                self._bytes_seen = True
-                self._head, self._whole = found
-                self._arrived()
-                return
+        if not self._bytes_seen and self._with_body and self._recognised(data):
+            self._arrived()
+            return
         first = not self._bytes_seen
         self._bytes_seen = True
         try:
@@ -128,10 +128,12 @@ class ResponseProtocol(BaseProtocol):
             self._upgraded = True
             self.tail += tail
             self._pause_transport_reading()
+        if self._aligned:
+            self._aligned = whole_chunks(data)
         for message, payload in messages:
             self._head_received(message, payload)
-            if first and self._with_body and len(messages) == 1 and self._head is not None:
-                self._heads.parsed(data, self._head, payload)
+            if first and len(messages) == 1:
+                self._look_at_first(data)
         if self._head is not None:
             self._deadline.extend(self._idle_timeout)
         self._arrived()
@@ -153,6 +155,26 @@ class ResponseProtocol(BaseProtocol):
             return
         self._head = ResponseHead(message)
         self._payload = payload
+
+    def _recognised(self, data: bytes) -> bool:
+        """Take a whole response whose head is known."""
+        found = self._heads.find(data)
+        if found is None:
+            return False
+        self._bytes_seen = True
+        self._head, self._whole = found
+        return True
+
+    def _look_at_first(self, data: bytes) -> None:
+        """These bytes began a response, and no other: what can be known of those that follow?"""
+        head = self._head
+        if head is None or not self._with_body:
+            return
+        if head.chunked:
+            size = head_size(data)
+            self._aligned = size > 0 and whole_chunks(data, size)
+        else:
+            self._heads.parsed(data, head, self._payload)
 
     def eof_received(self) -> None:
         """The endpoint has closed its side; the transport closes, and ``connection_lost`` follows."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from pixiu_py.http.headers import DATE, LENGTH, Received, kind_of, received
+from pixiu_py.upstream.chunks import head_size
 
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
@@ -32,7 +33,7 @@ _VALUES = re.compile(rb"\r\n(?:content-length:[ \t]*([0-9]{1,12})|date:[ \t]*(%b
 class ResponseHead:
     """What the parser made of a response head."""
 
-    __slots__ = ("closes", "fields", "is_event_stream", "length", "reason", "status")
+    __slots__ = ("chunked", "closes", "fields", "is_event_stream", "length", "reason", "status")
 
     def __init__(self, message: RawResponseMessage) -> None:
         self.status: int = message.code
@@ -40,6 +41,7 @@ class ResponseHead:
         self.fields = received(message.raw_headers, message.headers)
         #: Declared bytes of the body; None when it is chunked or ends with the connection.
         self.length = content_length(message)
+        self.chunked: bool = message.chunked
         #: The connection serves no other request.
         self.closes: bool = message.should_close
         headers = message.headers
@@ -133,12 +135,11 @@ class ResponseMemory:
         """The parser has made one response of ``data``. Those that came whole, with their length, are learnt from."""
         if not self._tries or head.length is None or head.status < 200 or head.status in (204, 304):
             return
-        size = data.find(b"\r\n\r\n") + 4
+        size = head_size(data)
         if size > LONGEST_KNOWN or not payload.is_eof() or len(data) - size != head.length:
             return
         self._tries -= 1
-        # The parser lets endpoints end lines in other ways; a head that does is not cut here.
-        if data.count(b"\n", 0, size) == data.count(b"\r", 0, size) == data.count(b"\r\n", 0, size):
+        if size:  # else the endpoint writes line ends that the parser lets pass
             self._learn(data, size, head)
 
     def _learn(self, data: bytes, size: int, head: ResponseHead) -> None:

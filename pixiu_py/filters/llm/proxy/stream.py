@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from pixiu_py.errors import StreamTruncated, UpstreamError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pixiu_py.filters.llm.dialect import Dialect
     from pixiu_py.http.body import Body, Sink
     from pixiu_py.http.exchange import Exchange
@@ -25,7 +27,7 @@ _TAIL = 8
 class EventStreamSink:
     """Passes whole events on to the client's sink, and remembers the last ones."""
 
-    __slots__ = ("_limit", "_rest", "_sink", "_tail")
+    __slots__ = ("_limit", "_next_framed", "_rest", "_sink", "_tail")
 
     def __init__(self, sink: Sink, limit: int) -> None:
         self._sink = sink
@@ -33,6 +35,14 @@ class EventStreamSink:
         self._limit = limit
         self._rest = b""
         self._tail: deque[bytes] = deque(maxlen=_TAIL)
+        self._next_framed: Callable[[bytes, bytes], bool] | None = getattr(sink, "write_framed", None)
+
+    def write_framed(self, framed: bytes, chunk: bytes) -> bool:
+        """See ``FramedSink.write_framed``."""
+        if self._rest or self._next_framed is None or not chunk.endswith(_ENDS):
+            return self.write(chunk)
+        self._tail.append(chunk)
+        return self._next_framed(framed, chunk)
 
     def write(self, chunk: bytes) -> bool:
         """See ``Sink.write``."""

@@ -1,0 +1,168 @@
+"""What a client gets of any bytes an endpoint sends is what aiohttp's parser makes of them, recognised or not."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pixiu_py.errors import UpstreamError
+from pixiu_py.upstream.connection import UpstreamConnection
+from tests.fakes.exchange import ListSink
+
+WHOLE = b"HTTP/1.1 200 OK\r\ndate: Sat, 01 Jan 2022 00:00:%b GMT\r\nContent-Length: %d\r\n\r\n%b"
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST = b"0\r\n\r\n"
+
+contents = st.sampled_from([b"", b"{}", b"data: x\n\n", b"x" * 20, b"\r\n\r\n", LAST, b"2\r\nhi\r\n"])
+sizes = st.sampled_from([b"%x"] * 6 + [b"%X", b"0%x", b"%x;a=b", b"%x ", b"+%x", b"0x%x", b"%x\n"])
+
+
+@st.composite
+def responses(draw: st.DrawFn) -> list[bytes]:
+    """One response, in the pieces in which it comes."""
+    if draw(st.booleans()):
+        content = draw(contents)
+        second = draw(st.sampled_from([b"00", b"00", b"01", b"0\0"]))
+        pieces = [WHOLE % (second, len(content) + draw(st.sampled_from([0, 0, 0, 0, -1, 1])) & 255, content)]
+    else:
+        pieces = [STREAM]
+        for content in draw(st.lists(contents.filter(bool), max_size=6)):
+            framed = (
+                draw(sizes) % len(content) + b"\r\n" + content + draw(st.sampled_from([b"\r\n"] * 6 + [b"\n", b""]))
+            )
+            if draw(st.integers(0, 3)):
+                pieces.append(framed)
+            else:
+                pieces[-1] += framed
+        pieces.append(draw(st.sampled_from([LAST, LAST, LAST, b"0\r\nX: y\r\n\r\n", b""])))
+    if draw(st.integers(0, 2)):
+        return [piece for piece in pieces if piece]
+    data = b"".join(pieces)
+    inside = sorted({place for place in draw(st.lists(st.integers(1, 300), max_size=4)) if place < len(data)})
+    return [data[begin:end] for begin, end in pairwise([0, *inside, len(data)]) if begin < end]
+
+
+class Wire(asyncio.Transport):
+    """A transport that does nothing but close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        """A request: nobody reads it."""
+
+    def abort(self) -> None:
+        self.closed = True
+
+    close = abort
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def pause_reading(self) -> None:
+        """The test feeds."""
+
+    def resume_reading(self) -> None:
+        """The test feeds."""
+
+
+class Owner:
+    """Keeps count."""
+
+    def __init__(self) -> None:
+        self.released = 0
+
+    def release(self, connection: UpstreamConnection) -> None:
+        self.released += 1
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """It was closed."""
+
+
+class Plain(UpstreamConnection):
+    """Has the parser do everything."""
+
+    def _recognised(self, data: bytes) -> bool:
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        self._aligned = False
+        super().data_received(data)
+
+
+class Framed(ListSink):
+    """Takes chunks in their framing, too."""
+
+    def write_framed(self, framed: bytes, chunk: bytes) -> bool:
+        assert framed == b"%b\r\n%b\r\n" % (framed.partition(b"\r\n")[0], chunk)
+        return self.write(chunk)
+
+
+async def outcome(connection: UpstreamConnection, pieces: list[bytes], sink: ListSink) -> tuple[Any, ...]:
+    """What came of one response."""
+    connection.send(b"", b"")
+
+    async def ask() -> tuple[Any, ...]:
+        try:
+            response = await connection.response(0, 0)
+            head = (response.status, list(response.headers.raw), response.length, response.is_event_stream)
+            await response.pipe(sink)
+        except UpstreamError as error:
+            return type(error).__name__, sink.content
+        return head, sink.content
+
+    task = asyncio.ensure_future(ask())  # noqa: TID251 - awaited below
+    await asyncio.sleep(0)
+    for piece in pieces:
+        connection.data_received(piece)
+        for _ in range(3):
+            await asyncio.sleep(0)
+    if not task.done():
+        connection.connection_lost(None)
+    return await task
+
+
+async def run(kind: type[UpstreamConnection], make_sink: type[ListSink], sent: list[list[bytes]]) -> list[Any]:
+    owner = Owner()
+    connection = kind(asyncio.get_running_loop(), owner)
+    wire = Wire()
+    connection.connection_made(wire)
+    seen: list[Any] = []
+    for pieces in sent:
+        seen.append((await outcome(connection, pieces, make_sink()), wire.closed, owner.released))
+        if wire.closed or connection.transport is None:
+            break
+    if connection.transport is not None:
+        connection.connection_lost(None)
+    return seen
+
+
+@pytest.mark.parametrize("make_sink", [ListSink, Framed])
+@given(sent=st.lists(responses(), min_size=1, max_size=5))
+@example(sent=[[WHOLE % (b"00", 2, b"{}")], [WHOLE % (b"01", 3, b"{} ")], [STREAM, b"2\r\nhi\r\n", LAST]])
+@example(sent=[[STREAM + b"2\r\nhi\r\n", b"2\r\nhi\r\n", b"2\r\nh", b"i\r\n", b"2\r\nhi\r\n", LAST]])
+def test_shortcuts_change_nothing(make_sink: type[ListSink], sent: list[list[bytes]]) -> None:
+    assert asyncio.run(run(UpstreamConnection, make_sink, sent)) == asyncio.run(run(Plain, make_sink, sent))
+
+
+def test_shortcuts_are_taken() -> None:
+    """Else the test above would compare nothing."""
+    taken: list[bytes] = []
+
+    class Counting(Framed):
+        def write_framed(self, framed: bytes, chunk: bytes) -> bool:
+            taken.append(chunk)
+            return super().write_framed(framed, chunk)
+
+    sent = [[WHOLE % (b"00", 2, b"{}")], [WHOLE % (b"01", 2, b"[]")], [STREAM + b"1\r\na\r\n", b"1\r\nb\r\n", LAST]]
+    asyncio.run(run(UpstreamConnection, Counting, sent))
+    assert taken == [b"b"]
