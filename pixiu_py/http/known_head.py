@@ -107,7 +107,13 @@ class HeadMemory:
         else:
             self._missing -= len(data)
 
+    def parser_renewed(self) -> None:
+        """There is a new parser, which has seen nothing."""
+        self._missing = 0
+
     def _learn(self, data: bytes, size: int, message: RawRequestMessage) -> None:
+        if data.count(b"\r\n", 0, size) != len(message.raw_headers) + 2:
+            return  # a field that does not stand here
         found = _LENGTH.search(data, 0, size)
         if found is not None:
             begins, digits, ends = data[: found.start(1)], found[1], data[found.end(1) : size]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
@@ -61,13 +62,15 @@ Handler = Callable[[RawRequest], Awaitable[bool]]
 class DownstreamConnection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_handler", "_heads", "_tunnel", "client_address", "scheme")
+    __slots__ = ("_handler", "_heads", "_latest", "_tunnel", "client_address", "scheme")
 
     def __init__(self, manager: DownstreamServer, handler: Handler, heads: HeadMemory, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._handler = handler
         self._heads = heads
         self._tunnel: Tunnel | None = None
+        #: The last bytes that were parsed.
+        self._latest = b""
         #: What the client spoke: ``http`` or ``https``.
         self.scheme = "http"
         #: Address of the peer, without port; empty for a Unix socket.
@@ -103,6 +106,7 @@ class DownstreamConnection(RequestHandler):
                 waiter.set_result(RawRequest(found[0], EMPTY_PAYLOAD, self, found[1]))  # type: ignore[arg-type]
                 return
         count = self._request_count
+        self._latest = data[-4:] if len(data) >= 4 else (self._latest + data)[-4:]
         super().data_received(data)
         message, payload = self._messages[-1] if self._messages else (None, EMPTY_PAYLOAD)
         if isinstance(message, _ErrInfo):
@@ -155,7 +159,30 @@ class DownstreamConnection(RequestHandler):
             self._current_request = None
         if not request.payload.is_eof():
             keep = await self._linger(request.payload) and keep
+        if request.head.length is None and keep:
+            keep = self._renew_parser()
         return keep and not self._close
+
+    def _renew_parser(self) -> bool:
+        """After a chunked body: aiohttp's parser would add its last trailer field to the fields of the next request.
+
+        False when the next one has begun already: the connection ends, and the client asks again on another.
+        """
+        if self._messages or self._latest != b"\r\n\r\n":
+            return False
+        self._parser = HttpRequestParser(
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=self._max_msg_queue_size,
+        )
+        self._heads.parser_renewed()
+        return True
 
     def _next_parsed(self) -> RawRequest | None:
         """The next request from aiohttp's parser; None when it could not be parsed and has been refused."""

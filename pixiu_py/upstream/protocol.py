@@ -46,6 +46,7 @@ class ResponseProtocol(BaseProtocol):
         "_payload",
         "_tunnel",
         "_waiter",
+        "_was_chunked",
         "_whole",
         "_with_body",
         "tail",
@@ -55,6 +56,7 @@ class ResponseProtocol(BaseProtocol):
         super().__init__(loop)
         self._heads = heads
         self._with_body = True
+        self._was_chunked = False
         self._parser = self._new_parser()
         #: Bytes that followed a 101, for the tunnel.
         self.tail = b""
@@ -76,8 +78,10 @@ class ResponseProtocol(BaseProtocol):
 
     def _expect(self, with_body: bool) -> None:
         """A request is about to be sent; ``with_body`` is False when its response cannot have one."""
-        if with_body is not self._with_body:
+        if with_body is not self._with_body or self._was_chunked:
+            # aiohttp's parser adds the last trailer field of a chunked message to the fields of the next one.
             self._with_body = with_body
+            self._was_chunked = False
             self._parser = self._new_parser()
         self._head = self._whole = None
         self._payload = EMPTY_PAYLOAD
@@ -154,6 +158,7 @@ class ResponseProtocol(BaseProtocol):
             self.fail(UpstreamProtocolError("two responses to one request"))
             return
         self._head = ResponseHead(message)
+        self._was_chunked = message.chunked
         self._payload = payload
 
     def _recognised(self, data: bytes) -> bool:

@@ -139,7 +139,8 @@ class ResponseMemory:
         if size > LONGEST_KNOWN or not payload.is_eof() or len(data) - size != head.length:
             return
         self._tries -= 1
-        if size:  # else the endpoint writes line ends that the parser lets pass
+        # Line ends may be others, which the parser lets pass; and each field that is learnt has to stand here.
+        if size and data.count(b"\r\n", 0, size) == len(head.fields.raw) + 2:
             self._learn(data, size, head)
 
     def _learn(self, data: bytes, size: int, head: ResponseHead) -> None:

@@ -230,3 +230,18 @@ async def test_pipelined_requests_are_answered_in_order(gateway: StartGateway) -
             await client.send(request("GET", "/1") + request("GET", "/2"))
             assert (await client.read_response()).body == b"/1"
             assert (await client.read_response()).body == b"/2"
+
+
+async def test_trailer_of_one_answer_is_no_field_of_the_next(gateway: StartGateway) -> None:
+    """aiohttp's parser adds the last one to it, and the next answer may be another client's."""
+    trailing = actions.raw(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"2\r\n{}\r\n0\r\nSet-Cookie: mine\r\n\r\n"
+    )
+    async with Upstream([trailing, chat("a"), chat("a")]) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream)))
+        for _ in range(3):
+            answer = await running.chat()
+            assert answer.status == 200
+            assert answer.values("set-cookie") == []
+        assert [seen.connection for seen in upstream.requests] == [1, 1, 1]

@@ -100,6 +100,30 @@ async def test_very_many_pipelined_requests_are_all_answered() -> None:
             assert (await client.read_response()).status == 200
 
 
+CHUNKED = b"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+
+
+async def test_trailer_is_no_field_of_the_next_request() -> None:
+    """aiohttp's parser adds the last one to it: a proxy in front that checks fields, but no trailers, would be deceived."""
+    async with serving() as running, Client(running.port) as client:
+        for _ in range(3):
+            await client.send(CHUNKED + b"X-User: admin\r\n\r\n")
+            assert (await client.read_response()).status == 200
+            assert (await client.request("GET", "/")).status == 200
+        assert not any("x-user" in raw.head.headers() for raw in running.handled)
+        assert len(running.handled) == 6
+
+
+@pytest.mark.parametrize("beginning", [GET, GET[:10], b"\r"])
+async def test_request_right_behind_a_chunked_one_is_not_trusted(beginning: bytes) -> None:
+    """It has gone through the same parser; the client may ask again on another connection."""
+    async with serving() as running, Client(running.port) as client:
+        await client.send(CHUNKED + b"X-User: admin\r\n\r\n" + beginning)
+        assert (await client.read_response()).status == 200
+        await client.wait_closed_by_peer()
+        assert len(running.handled) == 1
+
+
 async def test_handler_ends_the_connection() -> None:
     """After its response has gone out."""
 
