@@ -26,7 +26,9 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.filters.llm.mock.filter",
     "pixiu_py.filters.llm.proxy.filter",
     "pixiu_py.filters.llm.router.filter",
+    "pixiu_py.filters.llm.router.llm",
     "pixiu_py.filters.llm.router.rules",
+    "pixiu_py.filters.llm.router.similarity",
     "pixiu_py.filters.llm.tokenizer",
     # clusters and load balancers
     "pixiu_py.clusters.discovery.static",

@@ -57,6 +57,11 @@ class RouterModel(Model, frozen=True):
     model: Annotated[str, doc("Name of the model there.")] = "router"
     api_key: Annotated[Secret | None, doc("Sent to `endpoint`; a cluster's endpoints have keys of their own.")] = None
     timeout: Annotated[Duration, Meta(gt=0, description="After this the decision is made without it.")] = 2.0
+    cooldown: Annotated[
+        Duration,
+        Meta(ge=0, description="After failures, `endpoint` is not asked for this long; a cluster has its own."),
+    ] = 5.0
+    failure_threshold: Annotated[int, Meta(ge=1, description="Consecutive failures that start a cooldown.")] = 3
     max_prompt_tokens: Annotated[
         int, Meta(ge=256, description="Size of the prompt, at four bytes a token; older messages are left out.")
     ] = 8192

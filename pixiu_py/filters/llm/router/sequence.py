@@ -10,6 +10,7 @@ import structlog
 
 from pixiu_py.errors import StartError
 from pixiu_py.filters.llm.router.decider import NO_ROUTE, Decider, DeciderError
+from pixiu_py.filters.llm.router.similarity import SimilarityConfig
 from pixiu_py.registry import Family
 
 if TYPE_CHECKING:
@@ -50,11 +51,13 @@ class Deciders:
         blocks: list[tuple[str, Any]] = [(reference.name, reference.config) for reference in config.deciders]
         if config.router is not None:
             blocks.append(("llm", config.router))
+        if not blocks:
+            blocks.append(("similarity", SimilarityConfig()))
         for kind, block in blocks:
             entry = self._context.registry.find(Family.DECIDER, kind)
             if entry is None:
                 raise StartError(f"decider {kind} is not known")
-            decider = entry.cls(block, self._context)
+            decider: Decider = entry.cls(block, self._context)
             self._deciders.append((kind, decider))
             await decider.start()
 

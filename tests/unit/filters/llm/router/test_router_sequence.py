@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from pixiu_py.errors import StartError
-from pixiu_py.filters.llm.router.conversation import Conversation
+from pixiu_py.filters.llm.router.conversation import Conversation, Message
 from pixiu_py.filters.llm.router.decider import NO_ROUTE, Decider, DeciderError
 from pixiu_py.filters.llm.router.model import DeciderRef, Preference, RouterConfig
 from pixiu_py.filters.llm.router.sequence import Deciders, Found
 from pixiu_py.registry import Family, Registry, plugin
 from tests.fakes.exchange import make_context
+from tests.fakes.kinds import REGISTRY
 
 ROUTES = [Preference(name=name, description="", models=[name]) for name in ("code", "chat")]
 
@@ -93,6 +94,17 @@ async def test_nobody_with_an_opinion() -> None:
 
 async def test_decider_that_is_not_there_stops_the_start() -> None:
     """Its plugin may be missing here although it was there when the file was checked."""
-    deciders = Deciders(RouterConfig(deciders=[DeciderRef(name="gone", config=None)]), make_context())
+    deciders = Deciders(RouterConfig(deciders=[DeciderRef(name="gone", config=0)]), make_context())
     with pytest.raises(StartError, match="gone"):
         await deciders.start()
+
+
+async def test_without_any_the_texts_are_compared() -> None:
+    """Routes alone are a working configuration: no model is asked."""
+    context = make_context()
+    context.registry = REGISTRY
+    deciders = Deciders(RouterConfig(), context)
+    await deciders.start()
+    routes = [Preference(name="code", description="writing program code", models=["m"])]
+    found = await deciders.find(Conversation("", (Message("user", "write a program"),)), routes)
+    assert found == Found(routes[0])

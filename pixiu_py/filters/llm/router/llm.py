@@ -1,0 +1,121 @@
+"""A decider that asks a language model: a cluster of this gateway, or any URL that speaks the OpenAI API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import orjson
+
+from pixiu_py.clusters.cooldown import Cooldown
+from pixiu_py.errors import StartError
+from pixiu_py.filters.llm.router.answer import AnswerError, read_answer
+from pixiu_py.filters.llm.router.caller import Caller, CallFailed, split_url
+from pixiu_py.filters.llm.router.decider import NO_ROUTE, Decider, DeciderError
+from pixiu_py.filters.llm.router.model import RouterModel
+from pixiu_py.filters.llm.router.prompt import build_prompt
+from pixiu_py.registry import Family, plugin
+from pixiu_py.upstream.order import first_available
+
+if TYPE_CHECKING:
+    from pixiu_py.clusters.endpoint import Endpoint
+    from pixiu_py.filters.base import Context
+    from pixiu_py.filters.llm.router.conversation import Conversation
+    from pixiu_py.filters.llm.router.model import Preference
+
+_CHAT = "/chat/completions"
+
+
+@plugin(Family.DECIDER, "llm")
+class LlmDecider(Decider):
+    """Asks a language model which route fits."""
+
+    Config: ClassVar[type[RouterModel]] = RouterModel
+    config: RouterModel
+
+    def __init__(self, config: RouterModel, context: Context) -> None:
+        super().__init__(config, context)
+        self._caller = Caller()
+        self._own: Endpoint | None = None
+        self._target = f"/v1{_CHAT}"
+        #: Which of a cluster's endpoints is asked next.
+        self._turn = 0
+        if config.endpoint:
+            self._own, base = split_url(config.endpoint, config.api_key)
+            self._target = base.rstrip("/") + _CHAT
+            self._own.cooldown = Cooldown(config.cooldown, config.failure_threshold)
+
+    async def start(self) -> None:
+        """Raise ``StartError`` when the cluster is not there."""
+        if self.config.cluster and self.context.clusters.get(self.config.cluster) is None:
+            raise StartError(f"the router model's cluster {self.config.cluster!r} is not there")
+
+    async def close(self) -> None:
+        """Close the connections to the model."""
+        await self._caller.close()
+
+    async def decide(self, conversation: Conversation, routes: Sequence[Preference]) -> str | None:
+        """See ``Decider.decide``. No call is made when there is nothing to show, or no room to show it."""
+        config = self.config
+        prompt = build_prompt(routes, conversation, config.max_prompt_tokens, config.max_messages)
+        if prompt is None:
+            return None
+        try:
+            return read_answer(_content(await self._ask(prompt)), [route.name for route in routes]) or NO_ROUTE
+        except (AnswerError, CallFailed) as error:
+            raise DeciderError(error.kind, str(error)) from error
+
+    async def _ask(self, prompt: str) -> bytes:
+        config = self.config
+        question: dict[str, Any] = {
+            "model": config.model,
+            "messages": [{"role": "user", "content": prompt}],
+            "temperature": 0,
+        }
+        if config.max_tokens:
+            question["max_tokens"] = config.max_tokens
+        endpoint = self._endpoint()
+        question["model"] = endpoint.models.get(config.model) or config.model
+        cooldown = endpoint.cooldown
+        cooldown.begin(self.context.clock())
+        try:
+            answer = await self._caller.post(
+                endpoint, self._target, orjson.dumps(question), config.timeout, config.max_answer
+            )
+        except CallFailed as error:
+            if error.kind.startswith("status_4"):  # the question was at fault
+                cooldown.released()
+            else:
+                cooldown.failed(self.context.clock(), error.kind)
+            raise
+        except BaseException:
+            cooldown.released()
+            raise
+        cooldown.succeeded(self.context.clock())
+        return answer
+
+    def _endpoint(self) -> Endpoint:
+        """The endpoint to ask: of a cluster's, in turn, one that is not cooling down. Raises ``CallFailed``."""
+        if self._own is not None:
+            candidates: tuple[Endpoint, ...] = (self._own,)
+        else:
+            cluster = self.context.clusters.get(self.config.cluster)
+            candidates = cluster.candidates(self.config.model) if cluster is not None else ()
+        self._turn = (self._turn + 1) % (len(candidates) or 1)
+        turned = (*candidates[self._turn :], *candidates[: self._turn])
+        endpoint = first_available(turned, self.context.clock())
+        if endpoint is None:
+            raise CallFailed("resting" if candidates else "no_endpoint")
+        return endpoint
+
+
+def _content(body: bytes) -> str:
+    """The text of a chat completion; empty when the model said nothing. Raises ``AnswerError``."""
+    try:
+        message = orjson.loads(body)["choices"][0]["message"]
+        content = message.get("content")
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+        raise AnswerError("nonsense") from None
+    if isinstance(content, list):
+        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
