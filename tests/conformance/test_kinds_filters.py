@@ -25,7 +25,7 @@ from tests.fakes.client import chat_body, request
 from tests.fakes.clusters import cluster_context
 from tests.fakes.conf import Block, conf, endpoint, http_filter
 from tests.fakes.gateway import RunningGateway
-from tests.fakes.kinds import FILTERS, SAMPLES, decoded, name
+from tests.fakes.kinds import FILTERS, REGISTRY, SAMPLES, decoded, name
 from tests.fakes.upstream import Upstream, refusing_port
 
 PROXY = http_filter("dgp.filter.http.httpproxy")
@@ -61,6 +61,7 @@ async def test_it_starts_and_closes_and_may_be_closed_again(entry: Entry) -> Non
     """Also when it has never been started, because one before it failed; no task is left behind."""
     for started in (True, False):
         context = cluster_context()
+        context.registry = REGISTRY
         instance = build(entry, SAMPLES[entry.kind].config, context)
         if started:
             await instance.start()
