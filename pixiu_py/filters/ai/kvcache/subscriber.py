@@ -7,6 +7,7 @@ that were lost are noticed by their numbers. An engine with a replay address is 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,29 +15,20 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pixiu_py.errors import StartError
 from pixiu_py.filters.ai.kvcache.blocks import BlockIndex
 from pixiu_py.filters.ai.kvcache.events import BadMessage, Batch, batch_of
+from pixiu_py.filters.ai.kvcache.feed import QUEUE, Feed
 from pixiu_py.filters.ai.kvcache.replay import Replay, ReplayFailed, shifted
 from pixiu_py.filters.ai.kvcache.sequence import Sequence, Step
 from pixiu_py.tasks import Tasks
 
 if TYPE_CHECKING:
-    import zmq
-    import zmq.asyncio
-
     from pixiu_py.observability.metrics import Counter
 
 log = structlog.get_logger("pixiu_py.filters.kvcache")
 
-#: Bytes of one message: some 100,000 blocks.
-MAX_MESSAGE = 64 * 2**20
-#: Messages that wait in ZeroMQ, and in one engine's queue while its replay is awaited.
-QUEUE = 10_000
 #: Engines, and ranks of engines, that are heard.
 MOST_SOURCES = 1024
-#: Messages that are taken before other tasks get their turn.
-_BURST = 64
 
 Source = tuple[str, int]
 
@@ -46,12 +38,15 @@ class Engine:
     """What is known of one engine's messages, or of one rank's."""
 
     sequence: Sequence = field(default_factory=Sequence)
-    #: Messages that came while a replay is awaited; None: none is.
+    #: Messages that came while a replay is awaited, at most ``QUEUE``; None: none is.
     held: deque[tuple[int, Batch]] | None = None
 
 
 class Subscriber:
-    """Listens for as long as it runs. ``prefix`` and the name of an engine make a topic, ``kv@inst-a@model``."""
+    """Listens for as long as it runs. ``prefix`` and the name of an engine make a topic, ``kv@inst-a@model``.
+
+    ``duty``: see ``Feed``.
+    """
 
     def __init__(
         self,
@@ -61,62 +56,31 @@ class Subscriber:
         replays: Mapping[str, str],
         events: Counter,
         replay_timeout: float = 5.0,
+        duty: asyncio.Event | None = None,
     ) -> None:
         self._index = index
-        self._bind = bind
-        self._prefix = prefix
         self._replays = replays
         self._replay_timeout = replay_timeout
         #: By result: ``taken``, ``skipped``, ``bad``, ``gap``, ``restart``, ``replayed``, ``forgotten``.
         self._events = events
         self._engines: dict[Source, Engine] = {}
         self._tasks = Tasks("kv events")
-        self._context: zmq.asyncio.Context | None = None
-        self._socket: zmq.asyncio.Socket | None = None
+        self._feed = Feed(bind, prefix, self.heard, duty, os.getppid())
+        self._told = False
 
     async def start(self) -> None:
-        """Bind and listen. Raises ``StartError`` when the address cannot be had."""
-        import zmq
-        import zmq.asyncio
-
-        self._context = zmq.asyncio.Context(io_threads=1)
-        socket = self._socket = self._context.socket(zmq.SUB)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.RCVHWM, QUEUE)
-        socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
-        socket.setsockopt(zmq.IPV6, int("[" in self._bind))
-        socket.subscribe(self._prefix)
-        try:
-            socket.bind(self._bind)
-        except zmq.ZMQError as error:
-            raise StartError(f"kv-events: cannot listen on {self._bind}: {error.strerror}") from error
-        _ = self._tasks.spawn(self._listen(socket), "listening")
+        """Listen. Raises ``StartError`` when the address cannot be had."""
+        await self._feed.start()
 
     async def close(self) -> None:
         """Listen no more."""
         await self._tasks.close()
-        if self._socket is not None:
-            self._socket.close()
-        if self._context is not None:
-            self._context.term()
-        self._socket = self._context = None
+        await self._feed.close()
 
     @property
     def address(self) -> str:
-        """Where it listens, with the port that the system gave when it was asked for any."""
-        if self._socket is None:
-            return self._bind
-        import zmq
-
-        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-
-    async def _listen(self, socket: zmq.asyncio.Socket) -> None:
-        count = 0
-        while True:
-            self.heard(await socket.recv_multipart())
-            count += 1
-            if count % _BURST == 0:  # a full queue is handed out without a pause
-                await asyncio.sleep(0)
+        """Where it listens."""
+        return self._feed.address
 
     def forget(self, instance: str) -> None:
         """Nothing is known of this engine any more; what it sends next shows that something was missed."""
@@ -134,7 +98,9 @@ class Subscriber:
             batch = batch_of(frames[2])
         except (BadMessage, UnicodeDecodeError) as error:
             self._events.inc(("bad",))
-            log.warning("a message that is no KV event", error=str(error)[:200])
+            if not self._told:  # whoever reaches the port could fill the log
+                self._told = True
+                log.warning("a message that is no KV event", error=str(error)[:200])
             return
         self._take((instance, batch.rank), int.from_bytes(frames[1], "big"), batch)
 
@@ -185,10 +151,11 @@ class Subscriber:
         """Begin to ask for what is missing before this message; False when there is nobody to ask."""
         instance, rank = source
         address = self._replays.get(instance)
-        if address is None or self._context is None:
+        context = self._feed.context
+        if address is None or context is None:
             return False
         engine.held = deque([(number, batch)], maxlen=QUEUE)
-        replay = Replay(self._context, shifted(address, rank), self._replay_timeout)
+        replay = Replay(context, shifted(address, rank), self._replay_timeout)
         _ = self._tasks.spawn(self._resync(source, engine, replay, number), f"replay of {instance}")
         return True
 
