@@ -91,6 +91,42 @@ class FakeController(Upstream):
         return _json({"event_id": "Compress0", "num_tokens": 0})
 
 
+class FakeCoordinator(Upstream):
+    """Cache servers and what each holds, as LMCache's coordinator tells it. ``model`` is the engines' path."""
+
+    def __init__(self, *instances: str, model: str = "/models/tiny") -> None:
+        super().__init__(self._answer)
+        self.model = model
+        self.chunks: dict[str, set[tuple[int, ...]]] = {name: set() for name in instances}
+
+    def store(self, instance: str, tokens: list[int]) -> None:
+        """The cache server holds these tokens' whole chunks."""
+        self.chunks[instance].update(tuple(tokens[:end]) for end in range(CHUNK, len(tokens) + 1, CHUNK))
+
+    def _answer(self, request: Request) -> Action:
+        if request.target != "/directory/lookup":
+            return _json({"detail": "Not Found"}, 404)
+        body = orjson.loads(request.body)
+        tokens = body["token_ids"]
+        results = []
+        for end in range(CHUNK, len(tokens) + 1, CHUNK):
+            holders = [name for name, chunks in self.chunks.items() if tuple(tokens[:end]) in chunks]
+            placements = [
+                {
+                    "instance_id": name,
+                    "incarnation": 1,
+                    "tier": "l1",
+                    "backend": "dram",
+                    "size_bytes": 1,
+                    "shared": False,
+                }
+                for name in (holders if body["model_name"] == self.model else ())
+            ]
+            key = {"chunk_hash_hex": f"{end:064x}", "model_name": body["model_name"], "kv_rank": 16777472}
+            results.append({"key": key, "placements": placements, "token_ids": [], "access_count": len(holders)})
+        return _json({"chunks": len(results), "results": results})
+
+
 class FakeVllm(Upstream):
     """One engine: tokenizes by words, answers chats, and stores what it was asked at its controller."""
 

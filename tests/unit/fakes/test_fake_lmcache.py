@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
 from tests.fakes import engine_data
-from tests.fakes.lmcache import FakeController, FakeVllm
+from tests.fakes.lmcache import FakeController, FakeCoordinator, FakeVllm
 
 RECORDED = engine_data.exchanges("lmcache_controller")
 
@@ -61,6 +61,34 @@ async def test_controller(wire: Wire) -> None:
         controller.store("inst-a", list(range(5000, 6024)))
         await replay("clear_counts_unpinned_only", "lookup_miss_after_clear", "clear_tokens_are_ignored")
         await replay("clear_500_unknown_instance", "lookup_still_works_after_that")
+
+
+@pytest.mark.parametrize(
+    ("id_", "stored"),
+    [
+        ("lookup_nothing_stored", False),
+        ("lookup_hit", True),
+        ("lookup_served_name_instead_of_path", True),
+        ("lookup_short_prompt_no_chunk", True),
+    ],
+)
+async def test_coordinator(wire: Wire, id_: str, stored: bool) -> None:
+    """As many results as whole chunks, each with the instances that hold it."""
+    record = engine_data.exchanges("lmcache_coordinator")[id_]
+    async with FakeCoordinator("mp-a") as coordinator:
+        if stored:
+            coordinator.store("mp-a", list(range(2000, 3201)))
+        answer = await wire.post(f"http://{coordinator.address}{record['path']}", record["request"]["body"], 5.0)
+
+    def placed(body: dict[str, Any]) -> list[list[str]]:
+        assert body["chunks"] == len(body["results"])
+        return [[placement["instance_id"] for placement in result["placements"]] for result in body["results"]]
+
+    assert placed(answer) == placed(record["response"]["body"])
+    for result, real in zip(answer["results"], record["response"]["body"]["results"], strict=True):
+        assert result.keys() == real.keys()
+        for placement, real_placement in zip(result["placements"], real["placements"], strict=True):
+            assert placement.keys() == real_placement.keys()
 
 
 @pytest.mark.parametrize("id_", ["error_unknown_model", "error_neither_prompt_nor_messages"])
