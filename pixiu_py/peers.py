@@ -66,7 +66,7 @@ class Peers:
             self.on_duty.set()
         self.agreement.hear(notices)
         if not open_:
-            log.warning("the supervisor is gone: this worker keeps cooldowns and health verdicts for itself")
+            log.warning("the supervisor is gone", effect="this worker keeps cooldowns and health verdicts for itself")
             self._hang_up()
 
     def _hang_up(self) -> None:

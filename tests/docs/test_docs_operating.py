@@ -13,7 +13,7 @@ import pytest
 
 from pixiu_py import cli
 from pixiu_py.cli import main
-from pixiu_py.clusters import health
+from pixiu_py.clusters import agreement, health
 from pixiu_py.config import load
 from pixiu_py.config.model import (
     AccessLog,
@@ -196,6 +196,7 @@ FIXED = {
     "label combinations": metrics.DEFAULT_MAX_SERIES,
     "configuration file": load.MAX_FILE,
     "worker processes": cli.MAX_WORKERS,
+    "notices between workers that wait, or are remembered": agreement.MOST_NOTICES,
 }
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
