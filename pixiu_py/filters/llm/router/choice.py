@@ -33,6 +33,8 @@ class Choice:
     session: Session | None = None
     pinned: bool = False
     switched: bool = False
+    #: True when a pin stands and nothing was decided.
+    held: bool = False
     #: True once the session has been told who answered.
     told: bool = False
 
@@ -134,7 +136,7 @@ class Chooser:
     # --- sessions ------------------------------------------------------------------------------------------------
 
     def _held(self, session: Session, pin: Pin) -> Choice:
-        return Choice(self._around(pin), pin.route, session=session, pinned=True)
+        return Choice(self._around(pin), pin.route, session=session, pinned=True, held=True)
 
     def _around(self, pin: Pin) -> tuple[str, ...]:
         """The pinned model; should it fail, the others of its route."""
@@ -151,6 +153,7 @@ class Chooser:
             rest = choice.models
             choice.models = tuple(dict.fromkeys((settled.pin.model, *rest)))[: self._config.max_models]
             choice.route = settled.pin.route
+            choice.reason = ""
 
 
 async def parsed(request: Request, limit: int) -> Any:

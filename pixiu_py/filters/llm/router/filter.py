@@ -10,7 +10,10 @@ from pixiu_py.filters.llm.dialect import OTHER, dialect_of
 from pixiu_py.filters.llm.plan import plan_of
 from pixiu_py.filters.llm.router.affinity import Pin
 from pixiu_py.filters.llm.router.choice import Choice, Chooser, parsed
+from pixiu_py.filters.llm.router.decision import answer_decision
 from pixiu_py.filters.llm.router.inline import PREFERENCES
+from pixiu_py.filters.llm.router.listing import PATH as LIST_PATH
+from pixiu_py.filters.llm.router.listing import Listing
 from pixiu_py.filters.llm.router.model import RouterConfig
 from pixiu_py.filters.llm.router.ranking import Ranking
 from pixiu_py.filters.llm.router.sequence import Deciders
@@ -39,14 +42,17 @@ class LlmRouter(HttpFilter):
     def __init__(self, config: RouterConfig, context: Context) -> None:
         super().__init__(config, context)
         self._resources = AsyncExitStack()
+        prefix = config.decision_path.strip("/")
+        self._prefix = f"/{prefix}/" if prefix else ""
         self._ranking = Ranking(config, context)
         self._affinity = build_affinity(config.routing, context, self._ranking.prices) if config.routing else None
         self._deciders = Deciders(config, context)
+        self._listing = Listing(config, context)
         self.chooser = Chooser(config, context, self._deciders, self._ranking, self._affinity)
 
     async def start(self) -> None:
         """Connect to the session store, start the deciders, get prices and latencies."""
-        for part in (self._ranking, self._deciders, self._affinity):
+        for part in (self._ranking, self._deciders, self._affinity, self._listing):
             if part is not None:
                 self._resources.push_async_callback(part.close)
                 await part.start()
@@ -56,9 +62,15 @@ class LlmRouter(HttpFilter):
         await self._resources.aclose()
 
     async def decode(self, exchange: Exchange) -> Response | None:
-        """Put the chosen models into the plan."""
+        """Put the chosen models into the plan; answer for the list of models and for a decision alone."""
         request = exchange.request
-        if request.method != "POST" or not request.body.exists or dialect_of(request.path) is OTHER:
+        path = request.path
+        if request.method == "GET" and path.startswith(LIST_PATH) and self.config.models.enable:
+            return self._listing.answer(path, self.chooser.cluster(exchange))
+        if self._prefix and path.startswith(self._prefix):
+            inner = path[len(self._prefix) - 1 :]
+            return await answer_decision(exchange, inner, self.chooser, self._affinity, self.context.random)
+        if request.method != "POST" or not request.body.exists or dialect_of(path) is OTHER:
             if self._affinity is not None:
                 self._affinity.strip(request.headers)
             await self._rename(exchange)

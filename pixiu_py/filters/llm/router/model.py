@@ -135,9 +135,14 @@ class ModelList(Model, frozen=True):
     enable: Annotated[bool, doc("Answer GET /v1/models here.")] = True
     clusters: Annotated[list[str], doc("Whose models are listed; empty: those of the route's cluster.")] = []
     from_upstreams: Annotated[
-        Duration, Meta(ge=0, description="Ask endpoints that declare no models for theirs this often; 0: never.")
+        Duration,
+        Meta(ge=0, description="Ask endpoints of `clusters` that declare no models for theirs this often; 0: never."),
     ] = 0.0
     timeout: Annotated[Duration, Meta(gt=0, description="How long an endpoint may take to tell.")] = 5.0
+
+    def __post_init__(self) -> None:
+        if self.from_upstreams and not self.clusters:
+            raise ValueError("from_upstreams needs clusters: whose endpoints are to be asked")
 
 
 class RouterConfig(Model, frozen=True):
