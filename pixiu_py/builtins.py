@@ -24,6 +24,7 @@ MODULES: tuple[str, ...] = (
     "pixiu_py.filters.http.traffic",
     "pixiu_py.filters.ai.kvcache.filter",
     "pixiu_py.filters.llm.mock.filter",
+    "pixiu_py.filters.llm.promptcache.filter",
     "pixiu_py.filters.llm.proxy.filter",
     "pixiu_py.filters.llm.router.filter",
     "pixiu_py.filters.llm.router.llm",

@@ -234,12 +234,18 @@ def endpoint_at(template: Template, host: str, port: int, *, many: bool = False)
     endpoint.api_key = template.api_key
     endpoint.auth_header = template.auth_header
     endpoint.client_auth = meta.client_auth
+    endpoint.cache_control = meta.cache_control or _by_provider(meta.provider)
     endpoint.models = template.models
     endpoint.fallback = meta.fallback
     endpoint.retry = template.retry
     endpoint.cooldown = Cooldown(meta.health_check_interval / 1000, meta.failure_threshold)
     endpoint.key = (template.cluster, endpoint.id, endpoint.address, _digest(template.api_key))
     return endpoint
+
+
+def _by_provider(name: str) -> str:
+    provider = find_provider(name)
+    return "keep" if provider is not None and provider.reads_markers else "strip"
 
 
 def _digest(key: Secret | None) -> str:

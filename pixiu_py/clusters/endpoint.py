@@ -23,6 +23,7 @@ class Endpoint:
         "address",
         "api_key",
         "auth_header",
+        "cache_control",
         "client_auth",
         "cluster",
         "cooldown",
@@ -78,6 +79,8 @@ class Endpoint:
         #: Lower-case name of the header that carries the key.
         self.auth_header = "authorization"
         self.client_auth = "pass"
+        #: ``strip`` or ``keep``: prompt-cache markers in bodies that are sent there.
+        self.cache_control = "strip"
         #: Model names clients use → name the endpoint knows; empty: serves any model under its own name.
         self.models: dict[str, str] = {}
         self.fallback = False

@@ -20,17 +20,19 @@ class Provider:
     auth_header: str = "authorization"
     scheme: str = "https"
     port: int = 443
+    #: True where ``cache_control`` markers in a prompt are understood, and have a price.
+    reads_markers: bool = False
 
 
 _LOCAL_ENGINE = Provider(scheme="http", port=80)
 
 PROVIDERS: dict[str, Provider] = {
-    "anthropic": Provider("api.anthropic.com", auth_header="x-api-key"),
+    "anthropic": Provider("api.anthropic.com", auth_header="x-api-key", reads_markers=True),
     "azure": Provider(auth_header="api-key"),
     "cerebras": Provider("api.cerebras.ai"),
     "cohere": Provider("api.cohere.ai", "/compatibility"),
-    "dashscope": Provider("dashscope.aliyuncs.com", "/compatible-mode"),
-    "dashscope-intl": Provider("dashscope-intl.aliyuncs.com", "/compatible-mode"),
+    "dashscope": Provider("dashscope.aliyuncs.com", "/compatible-mode", reads_markers=True),
+    "dashscope-intl": Provider("dashscope-intl.aliyuncs.com", "/compatible-mode", reads_markers=True),
     "deepseek": Provider("api.deepseek.com"),
     "fireworks": Provider("api.fireworks.ai", "/inference"),
     "groq": Provider("api.groq.com", "/openai"),
@@ -38,7 +40,7 @@ PROVIDERS: dict[str, Provider] = {
     "moonshot": Provider("api.moonshot.cn"),
     "nvidia": Provider("integrate.api.nvidia.com"),
     "openai": Provider("api.openai.com"),
-    "openrouter": Provider("openrouter.ai", "/api"),
+    "openrouter": Provider("openrouter.ai", "/api", reads_markers=True),
     "siliconflow": Provider("api.siliconflow.cn"),
     "together": Provider("api.together.xyz"),
     "xai": Provider("api.x.ai"),

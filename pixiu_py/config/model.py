@@ -165,6 +165,10 @@ class LlmMeta(Outer, frozen=True):
         Literal["pass", "drop"], doc("Without api_key: send the client's own credential, or none.")
     ] = "pass"
     models: Annotated[list[str | ServedModel], doc("Models served here; empty: any.")] = []
+    cache_control: Annotated[
+        Literal["strip", "keep"] | None,
+        doc("Prompt-cache markers in bodies sent there; absent: kept where the provider is known to read them."),
+    ] = None
     fallback: Annotated[bool, doc("After this endpoint has failed, others may be tried.")] = False
     health_check_interval: Annotated[NotNegative, doc("Cooldown after failures, in milliseconds; 0: none.")] = 0
     failure_threshold: Annotated[Positive, doc("Consecutive failures that start a cooldown.")] = 1

@@ -47,12 +47,19 @@ def build(entry: Entry, config: Block, context: Context) -> HttpFilter:
 # --- life ------------------------------------------------------------------------------------------------------------
 
 
+def full_context() -> Context:
+    """A context that knows every plugin: a filter may have plugins of its own."""
+    context = cluster_context()
+    context.registry = REGISTRY
+    return context
+
+
 @every_filter
 def test_it_is_built_without_loop_and_opens_nothing(entry: Entry) -> None:
     """A configuration can be validated wherever there is no event loop."""
     before = len(os.listdir("/proc/self/fd"))
     for config in (SAMPLES[entry.kind].config, SAMPLES[entry.kind].working):
-        build(entry, config, cluster_context())
+        build(entry, config, full_context())
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -60,8 +67,7 @@ def test_it_is_built_without_loop_and_opens_nothing(entry: Entry) -> None:
 async def test_it_starts_and_closes_and_may_be_closed_again(entry: Entry) -> None:
     """Also when it has never been started, because one before it failed; no task is left behind."""
     for started in (True, False):
-        context = cluster_context()
-        context.registry = REGISTRY
+        context = full_context()
         instance = build(entry, SAMPLES[entry.kind].config, context)
         if started:
             await instance.start()
@@ -73,7 +79,7 @@ async def test_it_starts_and_closes_and_may_be_closed_again(entry: Entry) -> Non
 @pytest.mark.parametrize("entry", [e for e in FILTERS if SAMPLES[e.kind].fails], ids=name)
 async def test_it_can_be_closed_after_it_failed_to_start(entry: Entry) -> None:
     """It says why it cannot start; what it had opened by then is closed."""
-    instance = build(entry, SAMPLES[entry.kind].fails or {}, cluster_context())
+    instance = build(entry, SAMPLES[entry.kind].fails or {}, full_context())
     with pytest.raises(StartError, match=r"\w"):
         await instance.start()
     await instance.close()
@@ -274,7 +280,7 @@ def changeable(root: Any) -> dict[int, Any]:
 def test_two_instances_share_nothing_that_can_change(entry: Entry) -> None:
     """Made from one configuration for two gateways; and their class holds nothing that could be changed through one."""
     config = decoded(entry, SAMPLES[entry.kind].working)
-    one, two = [changeable(entry.cls(config, cluster_context())) for _ in range(2)]
+    one, two = [changeable(entry.cls(config, full_context())) for _ in range(2)]
     shared = [one[key] for key in one.keys() & two.keys()]
     assert not shared
     for cls in entry.cls.__mro__[:-1]:

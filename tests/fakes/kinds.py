@@ -127,6 +127,17 @@ SAMPLES: dict[str, Sample] = {
         fails={"traffics": [{"name": "nowhere", "router": "/", "canary-weight": 50}]},
     ),
     "dgp.filter.llm.mock": Sample(busy={"label": "m", "response_headers": {"x-mock": "1"}}),
+    "dgp.filter.llm.promptcache": Sample(
+        busy={
+            "index": {"type": "memory"},
+            "principals": [{"key": "mine", "principal": "alice"}],
+            "tariffs": [{"model": "mock-small", "min_prefix_tokens": 0}],
+            "scrub_inactive": True,
+            "max_document": 64,
+            "max_event": 1024,
+        },
+        fails={"index": {"type": "memory"}, "tokenizer": {"type": "file", "path": "/no/such/tokenizer.json"}},
+    ),
     "dgp.filter.llm.proxy": Sample(),
     "dgp.filter.llm.router": Sample(busy=_ROUTER),
     "dgp.filter.llm.tokenizer": Sample(busy={"max_document": 64, "max_event": 1024, "max_decoded": 256}),

@@ -28,7 +28,7 @@ from pixiu_py.registry import Entry
 from tests.fakes import actions
 from tests.fakes.clusters import cluster_context
 from tests.fakes.exchange import chunks_of, make_body
-from tests.fakes.kinds import FILTERS, SAMPLES, decoded, name
+from tests.fakes.kinds import FILTERS, REGISTRY, SAMPLES, decoded, name
 from tests.fakes.upstream import Upstream
 
 FEW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -131,6 +131,7 @@ class Bench:
     def __init__(self) -> None:
         self.upstream = Upstream(actions.respond(200, [(b"X-Odd", b"\xff"), actions.JSON], b'{"ok": true}'))
         self.context: Context = cluster_context()
+        self.context.registry = REGISTRY
         self._filters: dict[tuple[str, bool], HttpFilter] = {}
 
     async def start(self) -> None:

@@ -17,6 +17,9 @@ from pixiu_py.gateway import Gateway
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Registry
 from tests.fakes.client import Client, Reply
+from tests.fakes.folder import folder
+
+__all__ = ["folder"]
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "conf").glob("*.yaml"))
@@ -171,3 +174,15 @@ async def test_web_and_model_share_a_port(start: Start) -> None:
     port = await start(document)
     for target, cluster in (("/v1/models", b"llm"), ("/", b"web"), ("/v1x", b"web"), ("/index.html", b"web")):
         assert (await ask(port, "GET", target)).header("x-mock-endpoint") == cluster, target
+
+
+async def test_the_prompt_cache_sample_does_what_it_says(start: Start) -> None:
+    port = await start(sample("promptcache.yaml"))
+    body = {"model": "stub-model", "cache_control": {"type": "ephemeral"}}
+    body["messages"] = [{"role": "user", "content": "A prompt that is long enough to be worth an entry in the cache."}]
+    split = []
+    for key in ("sk-alice", "sk-alice", "sk-bob"):
+        reply = await ask(port, "POST", "/v1/chat/completions", orjson.dumps(body), authorization=f"Bearer {key}")
+        usage = orjson.loads(reply.body)["usage"]
+        split.append((usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]))
+    assert split == [(0, 16), (16, 0), (0, 16)]

@@ -225,7 +225,7 @@ async def test_usage_is_there_before_done_for_filters_that_hear_it_first():
         (b"{", "application/json", "", "malformed"),
         (b"", "application/json", "", "malformed"),
         (b"no gzip", "application/json", "gzip", "malformed"),
-        (b"whatever", "application/json", "br", "encoding"),
+        (b"whatever", "application/json", "compress", "encoding"),
         (b" " * 5000 + DOCUMENT, "application/json", "", "too_large"),
         (gzip.compress(b" " * 10**6), "text/event-stream", "gzip", "too_large"),
         (sse({"usage": USAGE, "pad": "x" * 5000}), "text/event-stream", "", "too_large"),

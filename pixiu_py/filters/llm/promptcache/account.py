@@ -1,0 +1,172 @@
+"""All that is known of one request and its answer: what is to be told, what may be committed, what goes into the books."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from pixiu_py.filters.llm.promptcache.blocks import CHAT
+from pixiu_py.filters.llm.promptcache.classify import NOTHING_MARKED, Outcome
+from pixiu_py.filters.llm.promptcache.outgoing import Places, outgoing
+from pixiu_py.filters.llm.promptcache.usage import ZERO, Split, foreign, scrubbed, told, totals
+from pixiu_py.stores.ledger.cost import Tokens
+
+if TYPE_CHECKING:
+    from pixiu_py.clusters.endpoint import Endpoint
+    from pixiu_py.filters.llm.promptcache.blocks import Api
+    from pixiu_py.filters.llm.promptcache.count import Prompt
+
+_LATE = Outcome(skipped="deadline", degraded=True)
+_REFUSED = Outcome(skipped="busy", degraded=True)
+_FAILED = Outcome(skipped="error", degraded=True)
+
+
+class Account:
+    """The account of one exchange."""
+
+    __slots__ = (
+        "_edited",
+        "_late",
+        "_prompt_tokens",
+        "api",
+        "asks_usage",
+        "classified_model",
+        "complete",
+        "document",
+        "failed",
+        "hides_usage",
+        "is_active",
+        "is_refused",
+        "keeps_foreign",
+        "marked",
+        "model",
+        "principal",
+        "prompt",
+        "saw_usage",
+        "scrubs",
+        "task",
+        "telemetry",
+        "tokens",
+        "was_capped",
+    )
+
+    def __init__(self, api: Api, document: dict[str, Any], principal: str, model: str) -> None:
+        self.api = api
+        self.document = document
+        #: Empty: nobody that is known.
+        self.principal = principal
+        #: The model that the client names; from the answer on the one that served.
+        self.model = model
+        # --- about the request
+        self.marked = False
+        self.telemetry: Places | None = None
+        #: What is to be classified; None: nothing is marked.
+        self.prompt: Prompt | None = None
+        #: A stream whose usage the client did not ask for, and we do.
+        self.asks_usage = False
+        self.hides_usage = False
+        self._edited: tuple[bytes, bool, bytes] | None = None
+        # --- about the answer
+        #: The split is told; else the answer is only read along with, or scrubbed.
+        self.is_active = False
+        self.keeps_foreign = False
+        self.scrubs = False
+        self.task: asyncio.Task[Outcome] | None = None
+        #: The model for which it runs.
+        self.classified_model = ""
+        #: There was too much to do already.
+        self.is_refused = False
+        self._late = False
+        self._prompt_tokens: int | None = None
+        self.saw_usage = False
+        #: The endpoint has told of an error.
+        self.failed = False
+        #: The answer has come to its own end.
+        self.complete = False
+        self.was_capped = False
+        self.tokens = Tokens()
+
+    # --- on the way out --------------------------------------------------------------------------------------------
+
+    def edit(self, body: bytes, endpoint: Endpoint, model: str) -> bytes:
+        """The body for one attempt; see ``Plan.edits``. An endpoint that knows markers keeps them."""
+        markers = self.marked and endpoint.cache_control == "strip"
+        self.hides_usage = self.asks_usage
+        if not (markers or self.telemetry or self.asks_usage):
+            return body
+        known = self._edited
+        if known is not None and known[0] is body and known[1] is markers:
+            return known[2]
+        edited = outgoing(self.api, body, markers=markers, telemetry=self.telemetry, include_usage=self.asks_usage)
+        self._edited = (body, markers, edited)
+        return edited
+
+    # --- the classification ----------------------------------------------------------------------------------------
+
+    @property
+    def is_decided(self) -> bool:
+        """False while the classification is under way."""
+        return self.task is None or self._late or self.task.done()
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it has come to; zeros while it is under way."""
+        task = self.task
+        if task is None:
+            return _REFUSED if self.is_refused else NOTHING_MARKED
+        if self._late or not task.done():
+            return _LATE
+        if task.cancelled() or task.exception() is not None:
+            return _FAILED
+        return task.result()
+
+    async def join(self, timeout: float) -> None:
+        """Wait for it, for so many seconds. What is late then counts as nothing cached."""
+        task = self.task
+        if task is None or task.done():
+            return
+        await asyncio.wait((task,), timeout=timeout)
+        if not task.done():
+            task.cancel()
+            self._late = True
+
+    def drop(self) -> None:
+        """Let go of the classification."""
+        if self.task is not None and not self.task.done():
+            self.task.cancel()
+
+    # --- the answer ------------------------------------------------------------------------------------------------
+
+    def tell(self, usage: dict[str, Any]) -> dict[str, Any] | None:
+        """What an answer's usage is to say; None: what it says already."""
+        self.saw_usage = True
+        if not self.is_active:
+            self._count(totals(self.api, usage))
+            return scrubbed(self.api, usage) if self.scrubs else None
+        if self.keeps_foreign:
+            own = foreign(self.api, usage)
+            if own != ZERO:
+                self._count(totals(self.api, usage), own)
+                return None
+        said = told(self.api, usage, self.outcome.split, self._prompt_tokens)
+        self.was_capped = said.was_capped
+        self._count(said.tokens, Split(*said.tokens[2:]))
+        return said.usage
+
+    def _count(self, sums: Tokens, split: Split = ZERO) -> None:
+        """Counts are running totals: the last word counts, and what it leaves out was said before."""
+        prompt = sums.prompt or self.tokens.prompt
+        self._prompt_tokens = prompt or None
+        self.tokens = Tokens(prompt, sums.completion or self.tokens.completion, *split)
+
+    def is_hidden(self, document: dict[str, Any]) -> bool:
+        """True for the frame that there is only because we asked for it."""
+        return self.hides_usage and self.api is CHAT and document.get("choices") == []
+
+    def veto(self) -> str:
+        """Why nothing is committed, in a word; empty: it may be."""
+        if self.failed:
+            return "error_frame"
+        if not self.saw_usage:
+            return "no_usage"
+        return "" if self.complete else "incomplete"
