@@ -35,7 +35,7 @@ class ProxyConfig(Model, frozen=True):
     ] = "http"
     timeout: Annotated[Duration, doc("Total time of an exchange, its body included; 0: none.")] = 0.0
     maxIdleConns: Annotated[_Limit, doc("Accepted; the limit per endpoint is what counts.")] = 0  # noqa: N815
-    maxIdleConnsPerHost: Annotated[_Limit, doc("Idle connections kept per endpoint; 0: 256.")] = 0  # noqa: N815
+    maxIdleConnsPerHost: Annotated[_Limit, doc("Idle connections kept per endpoint; 0: all.")] = 0  # noqa: N815
     maxConnsPerHost: Annotated[_Limit, doc("Connections per endpoint; 0: 1024.")] = 0  # noqa: N815
     max_waiting: Annotated[_Limit, doc("Requests that may wait for a connection, per endpoint.")] = 1024
     connect_timeout: Annotated[Duration, doc("Time to get a connection.")] = 5.0
@@ -45,11 +45,12 @@ class ProxyConfig(Model, frozen=True):
 
     def pool_settings(self) -> PoolSettings:
         """The limits of this filter's pools."""
+        connections = self.maxConnsPerHost or 1024
         return PoolSettings(
             connect_timeout=self.connect_timeout,
             keep_alive=self.keep_alive,
-            max_connections=self.maxConnsPerHost or 1024,
-            max_idle=self.maxIdleConnsPerHost or 256,
+            max_connections=connections,
+            max_idle=self.maxIdleConnsPerHost or connections,
             max_waiting=self.max_waiting,
         )
 

@@ -222,9 +222,13 @@ class ResponseWriter:
         """See ``FramedSink.write_framed``."""
         if not self._chunked or self._chain is not None or self._head:
             return self.write(chunk)
+        protocol = self._protocol
+        transport = protocol.transport
+        if transport is None or transport.is_closing():
+            raise ClientGone("the client closed its connection")
         self._exchange.bytes_sent += len(chunk)
-        self._write(framed)
-        return not self._protocol._paused
+        transport.write(framed)
+        return not protocol._paused
 
     def finish(self, chunk: bytes = b"") -> None:
         """See ``Sink.finish``."""

@@ -25,7 +25,7 @@ class PoolSettings:
     #: Open connections to one endpoint, busy and idle.
     max_connections: int = 1024
     #: Idle connections to one endpoint.
-    max_idle: int = 256
+    max_idle: int = 1024
     #: Requests that may wait for a connection to one endpoint.
     max_waiting: int = 1024
 

@@ -53,6 +53,7 @@ async def test_limits_come_from_the_config() -> None:
         "keep_alive": 2.0,
     }
     assert ProxyConfig(**config).pool_settings() == PoolSettings(1.0, 2.0, 7, 3, 0)
+    assert ProxyConfig(maxConnsPerHost=7).pool_settings().max_idle == 7  # to close fewer is to open them again
     proxy = make_proxy(first_byte_timeout=3.0, idle_timeout=4.0, scheme=" HTTPS ")
     assert (proxy.timeouts, proxy.scheme, proxy.terminal) == (Timeouts(3.0, 4.0), "https", True)
 
