@@ -163,6 +163,35 @@ async def test_empty_chunk_is_no_end() -> None:
     assert line.content == b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n"
 
 
+class Framed:
+    """A body whose chunks come with their framing, the second in an unusual one."""
+
+    def __init__(self, length: int | None = None) -> None:
+        self.length = length
+
+    async def pipe(self, sink: Any) -> None:
+        assert sink.write_framed(b"3\r\none\r\n", b"one")
+        assert sink.write_framed(b"03\r\ntwo\r\n", b"two")
+        sink.finish()
+
+    def abort(self) -> None:
+        """Nothing to let go of."""
+
+
+async def test_chunk_keeps_the_framing_in_which_it_came() -> None:
+    """Unless it goes out with the head: that is one write all the same."""
+    line = await sent(Framed())
+    assert line.content == b"3\r\none\r\n03\r\ntwo\r\n0\r\n\r\n"
+    assert (len(line.wire.writes), line.exchange.bytes_sent) == (3, 6)
+
+
+async def test_framing_is_dropped_where_the_client_gets_none() -> None:
+    """The length is known, or the client speaks HTTP/1.0, or a filter changes the body."""
+    assert (await sent(Framed(length=6))).content == b"onetwo"
+    assert (await sent(Framed(), version=(1, 0))).content == b"onetwo"
+    assert (await sent(Framed(), chain=upper())).content.startswith(b"3\r\nONE\r\n3\r\nTWO\r\n")
+
+
 async def test_first_byte_is_noted_once() -> None:
     """For the access log."""
     line = Line()

@@ -184,3 +184,32 @@ def test_full_sink_is_passed_back() -> None:
     events = EventStreamSink(cast(Any, ListSink(room=1)), LIMIT)
     assert events.write(b"data: 1\n\n") is False
     assert events.write(b"data: ha") is True
+
+
+class FramedSink(ListSink):
+    """Notes the framing of what came in one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.framed: list[bytes] = []
+
+    def write_framed(self, framed: bytes, chunk: bytes) -> bool:
+        self.framed.append(framed)
+        return self.write(chunk)
+
+
+def test_whole_event_keeps_its_framing() -> None:
+    """Only what has to be held and joined goes on without."""
+    sink = FramedSink()
+    events = EventStreamSink(cast(Any, sink), LIMIT)
+    for chunk in (b"data: 1\n\n", b"data: 2\n", b"\n", b"data: 3\n\n"):
+        assert events.write_framed(b"%x\r\n%b\r\n" % (len(chunk), chunk), chunk)
+    assert sink.chunks == [b"data: 1\n\n", b"data: 2\n\n", b"data: 3\n\n"]
+    assert sink.framed == [b"9\r\ndata: 1\n\n\r\n", b"9\r\ndata: 3\n\n\r\n"]
+    assert events.last_events == sink.content
+
+
+def test_sink_that_takes_no_framing_gets_none() -> None:
+    sink = ListSink()
+    assert EventStreamSink(cast(Any, sink), LIMIT).write_framed(b"9\r\ndata: 1\n\n\r\n", b"data: 1\n\n")
+    assert sink.chunks == [b"data: 1\n\n"]
