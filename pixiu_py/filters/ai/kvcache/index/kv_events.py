@@ -69,7 +69,13 @@ class KvEventsIndex(KvIndex):
             "counter",
         )
         self.subscriber = Subscriber(
-            self.blocks, config.bind, config.topic_prefix, config.replay, events, config.replay_timeout
+            self.blocks,
+            config.bind,
+            config.topic_prefix,
+            config.replay,
+            events,
+            config.replay_timeout,
+            context.peers.on_duty if context.peers is not None else None,
         )
 
     async def start(self) -> None:
