@@ -1,4 +1,4 @@
-"""The command line: ``pixiu-py gateway start | validate | kinds``, ``kinds``, ``schema``.
+"""The command line: ``pixiu-py gateway start | validate | kinds``, ``kinds``, ``schema``; the books are in ``cli_books``.
 
 Flags are Pixiu's, so are their environment variables (``DUBBOGO_PIXIU_…``); ``PIXIU_PY_…`` comes before those, and a flag
 before both. Exit codes: 0 fine, 1 the gateway could not start or run, 2 the configuration, a plugin or the command line
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixiu_py import __version__
+from pixiu_py import __version__, cli_books
 from pixiu_py.settings import LOG_FORMATS, LOG_LEVELS, Settings
 
 if TYPE_CHECKING:
@@ -250,4 +250,5 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration file")
     schema.set_defaults(command=_schema)
     flags.plugins_dir(schema)
+    cli_books.add_commands(commands, flags, _read)
     return parser
