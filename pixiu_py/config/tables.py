@@ -77,7 +77,8 @@ def regenerate(page: str, registry: Registry) -> str:
     def fresh(match: re.Match[str]) -> str:
         name = match[2]
         model = _named(name, registry) if name else _filter(title[1] if title else "", registry)
-        return match[0] if model is None else match[1] + table(model, inside=not name) + match[3]
+        inside = not (name and hasattr(blocks, name))  # blocks of the file have tables of their own
+        return match[0] if model is None else match[1] + table(model, inside=inside) + match[3]
 
     return _TABLE.sub(fresh, page)
 
