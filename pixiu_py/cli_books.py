@@ -1,4 +1,4 @@
-"""The commands that read and keep the books: ``pixiu-py usage``, ``pixiu-py promptcache tariff list | set | disable``.
+"""The commands that read and keep the books: ``usage``, ``promptcache tariff list | set | disable``, ``promptcache key …``.
 
 They open the ledger that the configuration names, or the one of ``--ledger``, also while gateways use it.
 """
@@ -57,9 +57,14 @@ def add_commands(commands: Any, flags: Flags, read: Callable[[argparse.Namespace
     usage.add_argument("--until", default="", metavar="WHEN", help="up to and without; default: now")
     usage.add_argument("--by", type=_columns, default=(), metavar="COLUMN,…", help=f"of {', '.join(COLUMNS)}")
 
-    promptcache = commands.add_parser("promptcache", help="keep the tariffs of cached prompts")
-    tariff = promptcache.add_subparsers(required=True, metavar="WHAT").add_parser("tariff", help="keep tariffs")
-    actions = tariff.add_subparsers(required=True, metavar="ACTION")
+    promptcache = commands.add_parser("promptcache", help="keep the tariffs of cached prompts, and the owners of keys")
+    things = promptcache.add_subparsers(required=True, metavar="WHAT")
+    for parser in (*_add_tariff(things, read), *_add_key(things, read)):
+        _common(parser, flags)
+
+
+def _add_tariff(things: Any, read: Callable[[argparse.Namespace], Any]) -> list[argparse.ArgumentParser]:
+    actions = things.add_parser("tariff", help="keep tariffs").add_subparsers(required=True, metavar="ACTION")
     list_ = actions.add_parser("list", help="the tariffs that hold")
     list_.set_defaults(command=_run, work=_list, read=read)
     list_.add_argument("--all", action="store_true", help="those that have ended, too")
@@ -71,8 +76,20 @@ def add_commands(commands: Any, flags: Flags, read: Callable[[argparse.Namespace
         parser.add_argument("model", metavar="MODEL")
     for flag, (key, text) in _TARIFF_FLAGS.items():
         set_.add_argument(flag, dest=key, metavar="N", help=text)
-    for parser in (list_, set_, disable):
-        _common(parser, flags)
+    return [list_, set_, disable]
+
+
+def _add_key(things: Any, read: Callable[[argparse.Namespace], Any]) -> list[argparse.ArgumentParser]:
+    actions = things.add_parser("key", help="keep the owners of keys").add_subparsers(required=True, metavar="ACTION")
+    list_ = actions.add_parser("list", help="the owners of keys, and the digests that stand for keys")
+    list_.set_defaults(command=_run, work=_list_keys, read=read)
+    add = actions.add_parser("add", help="give a key an owner; the key is read from standard input")
+    add.set_defaults(command=_run, work=_add, read=read)
+    add.add_argument("principal", metavar="PRINCIPAL")
+    remove = actions.add_parser("remove", help="forget a key")
+    remove.set_defaults(command=_run, work=_remove, read=read)
+    remove.add_argument("digest", metavar="DIGEST", help="as it is listed, or its first characters")
+    return [list_, add, remove]
 
 
 def _common(parser: argparse.ArgumentParser, flags: Flags) -> None:
@@ -182,6 +199,34 @@ async def _disable(options: argparse.Namespace, ledger: Ledger, configured: list
             f"{options.model}: its tariff is in the configuration file, not in the ledger; remove it there"
         )
     raise WrongUsage(f"{options.model}: no tariff holds")
+
+
+async def _list_keys(options: argparse.Namespace, ledger: Ledger, _configured: list[Tariff]) -> str:
+    from pixiu_py.stores.ledger.show import key_rows, shown
+
+    return shown(key_rows(await ledger.keys()), options.format)
+
+
+async def _add(options: argparse.Namespace, ledger: Ledger, _configured: list[Tariff]) -> str:
+    import time
+    from getpass import getpass
+
+    from pixiu_py.stores.ledger.keys import key_digest
+
+    key = (getpass("key: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+    if not key:
+        raise WrongUsage("no key on standard input")
+    is_new = await ledger.add_key(key_digest(key), options.principal, time.time())
+    return f"{key_digest(key).hex()}: {options.principal}{'' if is_new else ' (already)'}\n"
+
+
+async def _remove(options: argparse.Namespace, ledger: Ledger, _configured: list[Tariff]) -> str:
+    wanted = options.digest.strip().lower()
+    found = [row for row in await ledger.keys() if wanted and row.digest.hex().startswith(wanted)]
+    if len(found) != 1:
+        raise WrongUsage(f"{options.digest}: {'several keys begin so' if found else 'no such key'}")
+    await ledger.remove_key(found[0].digest)
+    return f"{found[0].digest.hex()}: forgotten, was {found[0].principal}'s\n"
 
 
 # --- which ledger ----------------------------------------------------------------------------------------------------

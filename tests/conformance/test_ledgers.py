@@ -19,6 +19,7 @@ from pixiu_py.registry import Family
 from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.ledger.base import Ledger, LedgerRef, UsageQuery, make_ledger
 from pixiu_py.stores.ledger.cost import MOST_TOKENS, Tokens
+from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.record import Served, UsageRecord, usage_record
 from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
 from tests.fakes.servers import Servers
@@ -267,10 +268,36 @@ async def test_of_many_that_set_at_once_one_holds(ledger: Ledger) -> None:
     assert [row.valid_until for row in rows] == [*(row.valid_from for row in rows[1:]), None]
 
 
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+async def test_keys_have_owners(ledger: Ledger) -> None:
+    """As many as an owner likes; one is nobody else's."""
+    assert await ledger.add_key(b"\x02" * 32, "bob", NOW)
+    assert await ledger.add_key(b"\x01" * 32, "bob", NOW)
+    assert await ledger.add_key(b"\x03" * 32, "alice", NOW + 1)
+    assert not await ledger.add_key(b"\x03" * 32, "alice", NOW + 2)
+    with pytest.raises(StoreError, match="another's"):
+        await ledger.add_key(b"\x03" * 32, "bob", NOW)
+    assert await ledger.keys() == [
+        KeyRow(b"\x03" * 32, "alice", NOW + 1),
+        KeyRow(b"\x01" * 32, "bob", NOW),
+        KeyRow(b"\x02" * 32, "bob", NOW),
+    ]
+
+
+async def test_a_key_can_be_forgotten_and_given_to_another(ledger: Ledger) -> None:
+    await ledger.add_key(b"k", "alice", NOW)
+    assert await ledger.remove_key(b"k")
+    assert not await ledger.remove_key(b"k")
+    assert await ledger.keys() == []
+    assert await ledger.add_key(b"k", "bob", NOW)
+
+
 def test_its_config_has_what_the_writer_needs() -> None:
     """Each kind's block carries the keys of the writer."""
     for kind in KINDS:
         entry = REGISTRY.find(Family.LEDGER, kind)
         assert entry is not None
         model: type[Model] = entry.cls.Config
-        assert {"writer", "tariff_refresh"} <= set(model.__struct_fields__)
+        assert {"writer", "refresh"} <= set(model.__struct_fields__)

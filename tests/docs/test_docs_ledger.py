@@ -59,11 +59,14 @@ def test_the_example_of_a_cost_is_right() -> None:
         assert cost(tokens, tariff) == (Decimal(listed), Decimal(charged))
 
 
-@pytest.mark.parametrize("command", [["usage"], ["promptcache", "tariff", "list"], ["promptcache", "tariff", "set"]])
-def test_every_flag_is_there(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+COMMANDS = ("usage", "promptcache tariff list", "promptcache tariff set", "promptcache key add")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_is_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Those that other commands have as well are in the table of the operating page."""
     with pytest.raises(SystemExit):
-        main([*command, "--help"], {})
+        main([*command.split(), "--help"], {})
     options = capsys.readouterr().out.partition("options:")[2]
     flags = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", options)) - {"--help", "--config", "--plugins-dir"}
     assert len(flags) >= 2

@@ -9,6 +9,7 @@ from pixiu_py.config.types import Duration, Model
 from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.ledger.base import Ledger, WriterConfig
 from pixiu_py.stores.ledger.cost import Tokens
+from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.record import Served, UsageRecord
 from pixiu_py.stores.ledger.tariff import TariffRow
 
@@ -20,7 +21,7 @@ class ListLedgerConfig(Model, frozen=True):
     """Keys that every ledger has."""
 
     writer: WriterConfig = WriterConfig()
-    tariff_refresh: Duration = 60.0
+    refresh: Duration = 60.0
 
 
 class ListLedger(Ledger):
@@ -33,6 +34,7 @@ class ListLedger(Ledger):
         self.records: list[UsageRecord] = []
         self.batches: list[int] = []
         self.rows: list[TariffRow] = []
+        self.owners: list[KeyRow] = []
         self.pruned: list[float] = []
         self.fails = False
         #: Set: what is appended gets there, and nobody hears of it.
@@ -68,6 +70,11 @@ class ListLedger(Ledger):
         """See ``Ledger.tariffs``."""
         self._check()
         return self.rows
+
+    async def keys(self) -> list[KeyRow]:
+        """See ``Ledger.keys``."""
+        self._check()
+        return self.owners
 
     async def prune(self, before: float, limit: int) -> int:
         """Remember that it was asked."""

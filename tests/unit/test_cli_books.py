@@ -18,6 +18,7 @@ import structlog
 from pixiu_py.cli import main
 from pixiu_py.config.types import Secret
 from pixiu_py.stores.ledger.base import Ledger
+from pixiu_py.stores.ledger.keys import key_digest
 from pixiu_py.stores.ledger.postgres import PostgresLedger, PostgresLedgerConfig
 from pixiu_py.stores.ledger.record import usage_record
 from pixiu_py.stores.ledger.sqlite import SqliteLedger, SqliteLedgerConfig
@@ -155,6 +156,32 @@ def test_a_tariff_is_set_changed_and_ended(path: Path, capsys: pytest.CaptureFix
     code, out, err = run(capsys, *tariff, "set", "m", "--read", "-1", *ledger)
     assert (code, out) == (2, "")
     assert "read_multiplier must be at least 0" in err
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_get_owners_and_are_never_shown(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key comes from standard input, where no list of processes shows it, and is kept as a digest."""
+    command = ("promptcache", "key")
+    ledger = ("--ledger", str(path))
+    secret = "sk-very-secret"
+    for expected in (f"{key_digest(secret).hex()}: alice\n", f"{key_digest(secret).hex()}: alice (already)\n"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{secret}\n"))
+        assert run(capsys, *command, "add", "alice", *ledger) == (0, expected, "")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{secret}\n"))
+    assert run(capsys, *command, "add", "bob", *ledger) == (1, "", "ledger: the key is another's\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run(capsys, *command, "add", "bob", *ledger)[0] == 2
+    (row,) = read_json(capsys, *command, "list", *ledger)
+    assert (row["principal"], row["digest"]) == ("alice", key_digest(secret).hex())
+    assert all(secret.encode() not in file.read_bytes() for file in path.parent.glob("ledger.db*"))
+    assert run(capsys, *command, "remove", "ffff", *ledger) == (2, "", "ffff: no such key\n")
+    code, out, _ = run(capsys, *command, "remove", row["digest"][:8], *ledger)
+    assert (code, out) == (0, f"{row['digest']}: forgotten, was alice's\n")
+    assert read_json(capsys, *command, "list", *ledger) == []
 
 
 # --- where the ledger is ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The contract of a ledger: usage is appended and summed up, tariffs begin and end; nothing is ever changed.
+"""The contract of a ledger: usage is appended and summed up, tariffs begin and end, keys have owners.
 
 A ledger that does not do what it was asked raises ``StoreError``. Times are Unix seconds.
 """
@@ -15,6 +15,7 @@ from pixiu_py.config.types import Duration, Empty, KindRef, Model
 from pixiu_py.errors import PluginError
 from pixiu_py.registry import Family, Registry
 from pixiu_py.stores.ledger.cost import Tokens
+from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.record import UsageRecord
 from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
 
@@ -49,8 +50,8 @@ class LedgerConfig(Protocol):
         """How usage gets into it."""
 
     @property
-    def tariff_refresh(self) -> float:
-        """Seconds after which tariffs are read again."""
+    def refresh(self) -> float:
+        """Seconds after which tariffs and keys are read again."""
 
 
 class UsageQuery(NamedTuple):
@@ -115,6 +116,18 @@ class Ledger:
 
     async def disable_tariff(self, model: str, now: float) -> bool:
         """End the model's tariff; False when none holds."""
+        raise NotImplementedError
+
+    async def keys(self) -> list[KeyRow]:
+        """Every API key that has an owner, ordered by owner, then by digest."""
+        raise NotImplementedError
+
+    async def add_key(self, digest: bytes, principal: str, now: float) -> bool:
+        """Give a key an owner; False when it is that owner's already. Raises ``StoreError`` when it is another's."""
+        raise NotImplementedError
+
+    async def remove_key(self, digest: bytes) -> bool:
+        """Forget a key; False when it is not known."""
         raise NotImplementedError
 
 

@@ -1,7 +1,7 @@
-"""What a filter needs of the books: the tariff of a model now, and a place for what a request used.
+"""What a filter needs of the books: the tariff of a model, the owner of a key, and a place for what a request used.
 
 A model that the ledger knows is priced by the ledger, also when its tariff there has ended; any other by the
-configuration. The ledger's tariffs are read again every ``tariff_refresh``; while it cannot be read, the last ones hold.
+configuration. The ledger's tariffs and keys are read again every ``refresh``; while it cannot be read, the last ones hold.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AGAIN = 5.0
 
 
 class Books:
-    """Tariffs and usage of one filter. Without a ledger, tariffs come from the configuration and usage goes nowhere."""
+    """Tariffs, keys and usage of one filter. Without a ledger, tariffs are the configuration's and usage goes nowhere."""
 
     def __init__(
         self,
@@ -40,9 +40,11 @@ class Books:
         self._configured = {tariff.model: tariff for tariff in configured}
         self._ledger = ledger
         self._known: dict[str, list[TariffRow]] = {}
+        #: Digest of a key → its owner.
+        self._owners: dict[bytes, str] = {}
         self._tasks = Tasks("books")
         self._writer = UsageWriter(ledger, metrics, clock) if ledger is not None else None
-        self._failures = metrics.counter("pixiu_py_tariff_read_failures_total", "Times that tariffs could not be read.")
+        self._failures = metrics.counter("pixiu_py_ledger_read_failures_total", "Failures to read tariffs and keys.")
 
     @property
     def keeps_usage(self) -> bool:
@@ -73,6 +75,10 @@ class Books:
         row = in_force(rows, model, now)
         return row.tariff if row is not None else None
 
+    def owner(self, digest: bytes) -> str:
+        """Whose key it is, as the ledger knows; empty: nobody's. ``digest``: see ``keys.key_digest``."""
+        return self._owners.get(digest, "")
+
     def record(self, served: Served, tokens: Tokens, *, estimated: bool = False) -> None:
         """Take the usage of one completed request, priced by the tariff of its end. Never waits and never fails."""
         if self._writer is not None:
@@ -80,7 +86,7 @@ class Books:
             self._writer.add(usage_record(served, tokens, tariff, estimated=estimated))
 
     async def _keep_reading(self, ledger: Ledger, known: bool) -> None:
-        refresh: float = ledger.config.tariff_refresh
+        refresh: float = ledger.config.refresh
         while True:
             await asyncio.sleep(refresh if known else min(refresh, _AGAIN))
             known = await self._read(ledger)
@@ -88,9 +94,10 @@ class Books:
     async def _read(self, ledger: Ledger) -> bool:
         try:
             self._known = _by_model(await ledger.tariffs())
+            self._owners = {row.digest: row.principal for row in await ledger.keys()}
         except StoreError as error:
             self._failures.inc()
-            log.warning("tariffs cannot be read; the last known ones hold", error=str(error))
+            log.warning("tariffs and keys cannot be read; the last known ones hold", error=str(error))
             return False
         return True
 

@@ -11,6 +11,7 @@ from pixiu_py.config.types import Duration, doc
 from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.ledger.base import Column, Ledger, UsageQuery, UsageSum, WriterConfig
+from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.record import UsageRecord
 from pixiu_py.stores.ledger.rows import (
     RECORD_COLUMNS,
@@ -65,6 +66,11 @@ _SCHEMA = Schema(
                 PRIMARY KEY (model, valid_from)
             )""",
             "CREATE UNIQUE INDEX pixiu_tariffs_in_force ON pixiu_tariffs (model) WHERE valid_until IS NULL",
+            """CREATE TABLE pixiu_keys (
+                digest BYTEA PRIMARY KEY,
+                principal TEXT NOT NULL,
+                added_at DOUBLE PRECISION NOT NULL
+            )""",
         ),
     ),
 )
@@ -96,6 +102,10 @@ _SET = f"INSERT INTO pixiu_tariffs VALUES ({', '.join(f'${number + 1}' for numbe
 _END = """UPDATE pixiu_tariffs SET valid_until = greatest(valid_from, $1)
     WHERE model = $2 AND valid_until IS NULL"""
 _LAST = "SELECT max(valid_from) FROM pixiu_tariffs WHERE model = $1"
+_KEYS = 'SELECT digest, principal, added_at FROM pixiu_keys ORDER BY principal COLLATE "C", digest'
+_ADD_KEY = "INSERT INTO pixiu_keys VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_OWNER = "SELECT principal FROM pixiu_keys WHERE digest = $1"
+_REMOVE_KEY = "DELETE FROM pixiu_keys WHERE digest = $1"
 #: Whoever sets a tariff keeps others from doing so until it is set.
 _LOCK = "LOCK TABLE pixiu_tariffs IN SHARE ROW EXCLUSIVE MODE"
 
@@ -104,8 +114,9 @@ class PostgresLedgerConfig(PostgresConfig, frozen=True):
     """Keys of the PostgreSQL ledger."""
 
     writer: Annotated[WriterConfig, doc("How usage gets into it.")] = field(default_factory=WriterConfig)
-    tariff_refresh: Annotated[
-        Duration, Meta(gt=0, description="A tariff set at the command line holds in a running gateway after this.")
+    refresh: Annotated[
+        Duration,
+        Meta(gt=0, description="Tariffs and keys set at the command line hold in a running gateway after this."),
     ] = 60.0
 
 
@@ -166,6 +177,26 @@ class PostgresLedger(Ledger):
         """See ``Ledger.disable_tariff``."""
         status = await self._pool.run(lambda connection: connection.execute(_END, now, model), again=False)
         return status != "UPDATE 0"
+
+    async def keys(self) -> list[KeyRow]:
+        """See ``Ledger.keys``."""
+        return [KeyRow(*row) for row in await self._pool.run(lambda connection: connection.fetch(_KEYS))]
+
+    async def add_key(self, digest: bytes, principal: str, now: float) -> bool:
+        """See ``Ledger.add_key``."""
+        return await self._pool.run(lambda connection: _add_key(connection, KeyRow(digest, principal, now)))
+
+    async def remove_key(self, digest: bytes) -> bool:
+        """See ``Ledger.remove_key``."""
+        return await self._pool.run(lambda connection: connection.execute(_REMOVE_KEY, digest)) != "DELETE 0"
+
+
+async def _add_key(connection: Connection, row: KeyRow) -> bool:
+    if await connection.execute(_ADD_KEY, *row) != "INSERT 0 0":
+        return True
+    if await connection.fetchval(_OWNER, row.digest) != row.principal:
+        raise StoreError("the key is another's")
+    return False
 
 
 async def _set(connection: Connection, row: TariffRow) -> None:

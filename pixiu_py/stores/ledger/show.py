@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pixiu_py.stores.ledger.base import UsageSum
+from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.rows import TARIFF_COLUMNS, TOKEN_COLUMNS
 from pixiu_py.stores.ledger.tariff import Tariff, TariffRow, in_force
 
@@ -69,6 +70,11 @@ def tariff_rows(
         }
         for source, row in sorted(found, key=lambda item: (item[1].tariff.model, item[1].valid_from))
     ]
+
+
+def key_rows(keys: Iterable[KeyRow]) -> list[Row]:
+    """One row for each key; nobody can tell the key from it."""
+    return [{"principal": row.principal, "digest": row.digest.hex(), "added_at": _time(row.added_at)} for row in keys]
 
 
 def changed(tariff: Tariff, given: Mapping[str, str]) -> Tariff:

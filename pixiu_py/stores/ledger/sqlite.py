@@ -14,6 +14,7 @@ from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.ledger.base import Column, Ledger, UsageQuery, UsageSum, WriterConfig
 from pixiu_py.stores.ledger.cost import EXACT
+from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.record import UsageRecord
 from pixiu_py.stores.ledger.rows import (
     RECORD_COLUMNS,
@@ -68,6 +69,7 @@ _SCHEMA = Schema(
                 PRIMARY KEY (model, valid_from)
             )""",
             "CREATE UNIQUE INDEX tariffs_in_force ON tariffs (model) WHERE valid_until IS NULL",
+            "CREATE TABLE keys (digest BLOB PRIMARY KEY, principal TEXT NOT NULL, added_at REAL NOT NULL)",
         ),
     ),
 )
@@ -86,6 +88,10 @@ _SUMS = ", ".join(
 _TARIFFS = f"SELECT {', '.join(TARIFF_COLUMNS)} FROM tariffs ORDER BY model, valid_from"  # noqa: S608 - our own names
 _SET = f"INSERT INTO tariffs VALUES ({','.join('?' * len(TARIFF_COLUMNS))})"  # noqa: S608 - our own names
 _END = "UPDATE tariffs SET valid_until = max(valid_from, ?) WHERE model = ? AND valid_until IS NULL"
+_KEYS = "SELECT digest, principal, added_at FROM keys ORDER BY principal, digest"
+_ADD_KEY = "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_OWNER = "SELECT principal FROM keys WHERE digest = ?"
+_REMOVE_KEY = "DELETE FROM keys WHERE digest = ?"
 
 
 class SqliteLedgerConfig(SqliteConfig, frozen=True):
@@ -96,8 +102,9 @@ class SqliteLedgerConfig(SqliteConfig, frozen=True):
         doc("full: each write survives a power failure; normal: a crash of the process only."),
     ] = "full"
     writer: Annotated[WriterConfig, doc("How usage gets into it.")] = field(default_factory=WriterConfig)
-    tariff_refresh: Annotated[
-        Duration, Meta(gt=0, description="A tariff set at the command line holds in a running gateway after this.")
+    refresh: Annotated[
+        Duration,
+        Meta(gt=0, description="Tariffs and keys set at the command line hold in a running gateway after this."),
     ] = 60.0
 
 
@@ -156,6 +163,18 @@ class SqliteLedger(Ledger):
         """See ``Ledger.disable_tariff``."""
         return await self._file.run(lambda connection: connection.execute(_END, (now, model)).rowcount) > 0
 
+    async def keys(self) -> list[KeyRow]:
+        """See ``Ledger.keys``."""
+        return [KeyRow(*row) for row in await self._file.run(lambda connection: connection.execute(_KEYS).fetchall())]
+
+    async def add_key(self, digest: bytes, principal: str, now: float) -> bool:
+        """See ``Ledger.add_key``."""
+        return await self._file.run(lambda connection: _add_key(connection, KeyRow(digest, principal, now)))
+
+    async def remove_key(self, digest: bytes) -> bool:
+        """See ``Ledger.remove_key``."""
+        return await self._file.run(lambda connection: connection.execute(_REMOVE_KEY, (digest,)).rowcount) > 0
+
 
 def _append(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> int:
     with Transaction(connection):
@@ -170,6 +189,15 @@ def _set(connection: sqlite3.Connection, row: TariffRow) -> None:
             raise StoreError(f"the last tariff of {model} does not begin before this one")
         connection.execute(_END, (row.valid_from, model))
         connection.execute(_SET, _written(tariff_row(row)))
+
+
+def _add_key(connection: sqlite3.Connection, row: KeyRow) -> bool:
+    with Transaction(connection):
+        if connection.execute(_ADD_KEY, row).rowcount:
+            return True
+        if connection.execute(_OWNER, (row.digest,)).fetchone() != (row.principal,):
+            raise StoreError("the key is another's")
+        return False
 
 
 def _sums(connection: sqlite3.Connection, text: str, values: list[float]) -> list[tuple[Any, ...]]:

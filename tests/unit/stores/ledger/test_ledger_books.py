@@ -10,6 +10,7 @@ import pytest
 from pixiu_py.observability.metrics import Metrics
 from pixiu_py.stores.ledger import books as module
 from pixiu_py.stores.ledger.books import Books
+from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
 from tests.fakes.ledgers import SERVED, TOKENS, ListLedger, ListLedgerConfig
 
@@ -61,7 +62,7 @@ async def test_usage_is_priced_by_the_tariff_of_its_end() -> None:
 
 
 async def test_a_change_in_the_ledger_is_seen_after_the_refresh() -> None:
-    ledger = ListLedger(ListLedgerConfig(tariff_refresh=0.001))
+    ledger = ListLedger(ListLedgerConfig(refresh=0.001))
     books = Books([], ledger, Metrics())
     await books.start()
     assert books.tariff("model", NOW) is None
@@ -69,6 +70,16 @@ async def test_a_change_in_the_ledger_is_seen_after_the_refresh() -> None:
     async with asyncio.timeout(10):
         while books.tariff("model", NOW) is not OTHER:
             await asyncio.sleep(0.001)
+    await books.close()
+
+
+async def test_the_owner_of_a_key_is_found_by_its_digest() -> None:
+    ledger = ListLedger()
+    ledger.owners = [KeyRow(b"d", "alice", NOW)]
+    books = Books([], ledger, Metrics())
+    assert books.owner(b"d") == ""
+    await books.start()
+    assert (books.owner(b"d"), books.owner(b"other")) == ("alice", "")
     await books.close()
 
 
@@ -81,7 +92,7 @@ async def test_while_the_ledger_is_away_the_last_tariffs_hold(monkeypatch: pytes
     books = Books([CONFIGURED], ledger, metrics)
     await books.start()
     assert books.tariff("model", NOW) is CONFIGURED
-    assert b"pixiu_py_tariff_read_failures_total 1" in metrics.render()
+    assert b"pixiu_py_ledger_read_failures_total 1" in metrics.render()
     ledger.fails, ledger.rows = False, [TariffRow(OTHER)]
     async with asyncio.timeout(10):
         while books.tariff("model", NOW) is not OTHER:
