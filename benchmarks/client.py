@@ -20,6 +20,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 #: The credential of every client. LiteLLM refuses a weak one.
 CLIENT_KEY = "sk-bench-9f2c61d07be84c35a1d4"
 CHAT_PATH = "/v1/chat/completions"
+MODEL = "bench-model"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def chat_body(*, stream: bool = False) -> bytes:
         {"role": "user", "content": "How does a proxy work? " * 34},
     ]
     return json.dumps(
-        {"model": "bench-model", "temperature": 0.7, "max_tokens": 256, "stream": stream, "messages": messages}
+        {"model": MODEL, "temperature": 0.7, "max_tokens": 256, "stream": stream, "messages": messages}
     ).encode()
 
 

@@ -21,6 +21,10 @@ class Spec:
     endpoints: int = 2
     routes: int = 1
     workers: int = 1
+    #: Filters of the gateway before its proxy, as they stand in its file.
+    filters: tuple[dict[str, Any], ...] = ()
+    #: Models that the gateway's endpoints serve; none: all.
+    models: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> list[str]:
@@ -36,7 +40,7 @@ def write_gateway(spec: Spec, port: int, folder: Path) -> Path:
     }[spec.kind]
     manager = {
         "route_config": {"routes": _gateway_routes(spec)},
-        "http_filters": [proxy],
+        "http_filters": [*spec.filters, proxy],
     }
     listener = {
         "name": "net/http",
@@ -77,6 +81,8 @@ def _gateway_endpoint(spec: Spec, index: int, address: str) -> dict[str, Any]:
             "health_check_interval": 5000,
             "retry_policy": {"name": "CountBased", "config": {"times": 1}},
         }
+        if spec.models:
+            endpoint["llm_meta"]["models"] = list(spec.models)
     return endpoint
 
 

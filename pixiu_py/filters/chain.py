@@ -33,6 +33,7 @@ class FilterChain:
         "_encode",
         "_ends",
         "awaits_done",
+        "awaits_encode",
         "encodes",
         "filters",
         "rewriters",
@@ -48,6 +49,8 @@ class FilterChain:
         self._done = tuple(reversed(self._hooks("done")))
         #: True when some filter's done is a coroutine.
         self.awaits_done = any(is_async for _, _, is_async in self._done)
+        #: True when some filter's encode is a coroutine.
+        self.awaits_encode = any(is_async for _, _, is_async in self._encode)
         #: False when no filter has an encode.
         self.encodes = bool(self._encode)
         #: False when no filter wants to see bodies: they are then sent as they are.
@@ -84,6 +87,12 @@ class FilterChain:
             if is_async:
                 await call(exchange)
             else:
+                call(exchange)
+
+    def encode_now(self, exchange: Exchange) -> None:
+        """The same without waiting, for a chain where ``awaits_encode`` is False."""
+        for position, call, _ in self._encode:
+            if position < exchange.entered:
                 call(exchange)
 
     def rewrites(self, exchange: Exchange) -> bool:

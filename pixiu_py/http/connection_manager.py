@@ -101,8 +101,10 @@ class HttpConnectionManager:
                 log.exception("filter failed in decode", request_id=exchange.request_id)
                 response = self._failed(exchange, GatewayError())
             exchange.response = response
-            if chain.encodes:
+            if chain.awaits_encode:
                 await self._encode(chain, exchange)
+            elif chain.encodes:
+                self._encode_now(chain, exchange)
             if self.draining or (exchange.request.body.send_continue is not None and not raw.payload.is_eof()):
                 writer.keep_alive = False  # draining, or nobody can tell whether the client will still send its body
             await writer.send(exchange.response, chain)
@@ -155,11 +157,20 @@ class HttpConnectionManager:
     async def _encode(self, chain: FilterChain, exchange: Exchange) -> None:
         try:
             await chain.encode(exchange)
-        except Exception as error:
-            log.exception("filter failed in encode", request_id=exchange.request_id)
-            _abandon(exchange.response)
-            exchange.error = error
-            exchange.response = local_reply(500)
+        except Exception as error:  # noqa: BLE001 - a fault in a filter: this request fails, no other does
+            self._failed_in_encode(exchange, error)
+
+    def _encode_now(self, chain: FilterChain, exchange: Exchange) -> None:
+        try:
+            chain.encode_now(exchange)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed_in_encode(exchange, error)
+
+    def _failed_in_encode(self, exchange: Exchange, error: Exception) -> None:
+        log.error("filter failed in encode", request_id=exchange.request_id, exc_info=error)
+        _abandon(exchange.response)
+        exchange.error = error
+        exchange.response = local_reply(500)
 
     def _failed(self, exchange: Exchange, error: GatewayError) -> Response:
         exchange.error = error

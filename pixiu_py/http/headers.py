@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from multidict import MultiMapping
+from multidict import CIMultiDict, MultiMapping
 
 Raw = tuple[bytes, bytes]
 
@@ -33,7 +33,7 @@ HOP_BY_HOP = frozenset(
 class Received:
     """The fields of a head as they came. Messages with the same head share it, and what has been made of it."""
 
-    __slots__ = ("index", "onward", "raw")
+    __slots__ = ("_without", "index", "onward", "raw", "without_onward")
 
     def __init__(self, raw: Sequence[Raw], index: Mapping[str, str] | None = None) -> None:
         self.raw = raw
@@ -41,10 +41,24 @@ class Received:
         self.index = index
         #: What goes on of them, as whoever passes them on has it ready. Made at the first use.
         self.onward: Any = None
+        self._without: dict[str, Received] = {}
+        #: The first that was made ``without`` a name. Heads that differ in their length only share this, for ``onward``.
+        self.without_onward: dict[str, Received] = {}
 
     def headers(self) -> Headers:
         """The fields, for one message to change."""
         return Headers(self.raw, self.index, self)
+
+    def without(self, name: str) -> Received:
+        """The same head without the fields of one name. Made once; ``name`` is one of a few that a filter knows."""
+        found = self._without.get(name)
+        if found is None:
+            wanted = encode(name).lower()
+            raw = tuple([field for field in self.raw if field[0].lower() != wanted])
+            index = None if self.index is None else CIMultiDict((decode(key), decode(value)) for key, value in raw)
+            found = self._without[name] = Received(raw, index)
+            found.onward = self.without_onward.setdefault(name, found).onward
+        return found
 
 
 class Headers:
@@ -120,6 +134,19 @@ class Headers:
         """Drop every field of these names."""
         wanted = {encode(name).lower() for name in names}
         self._replace([(key, value) for key, value in self.raw if key.lower() not in wanted])
+
+    def withhold(self, name: str) -> None:
+        """Drop every field of one name. Cheap for a head that comes again, where ``remove`` makes it one of its own."""
+        origin = self.origin
+        if origin is None:
+            self.remove(name)
+            return
+        added = self.raw[len(origin.raw) :]
+        self.origin = origin = origin.without(name)
+        self.raw = (*origin.raw, *added)
+        self._index = origin.index
+        if any(key.lower() == encode(name).lower() for key, _ in added):
+            self.remove(name)
 
     def _replace(self, raw: list[Raw]) -> None:
         self.raw = raw

@@ -67,4 +67,5 @@ class RequestHead:
             tuple([(name, digits if kind_of(name) == LENGTH else value) for name, value in self.fields.raw])
         )
         fields.onward = self.fields.onward  # the length is no part of it
+        fields.without_onward = self.fields.without_onward
         return head

@@ -70,7 +70,12 @@ def remove_key(body: bytes, key: str) -> bytes:
 
 def may_have_key(body: bytes, key: str) -> bool:
     """False when ``key`` is certainly not there: a cheap look, for bodies that nobody has parsed."""
-    return key.encode("ascii") in body or b"\\u00" in body
+    return body.rfind(key.encode("ascii")) >= 0 or _may_spell(body)
+
+
+def _may_spell(body: bytes) -> bool:
+    """True when a key could be written with escapes. To look for the one byte first is several times as fast."""
+    return b"\\" in body and b"\\u00" in body
 
 
 _QUOTE = ord('"')
@@ -107,7 +112,7 @@ def _members(body: bytes, key: str) -> list[_Member]:
     quoted = b'"%b"' % key.encode("ascii")
     spelt = _spellings(key)
     last = body.rfind(quoted)
-    if b"\\u00" in body:
+    if _may_spell(body):
         last = max((found.start() for found in spelt.finditer(body)), default=-1)
     found = []
     depth = 0

@@ -72,16 +72,27 @@ class _Relayed:
                     self.identified = self.identified or kind == REQUEST_ID
         self.block = b"".join(lines)
 
+    def with_fields(self, raw: Sequence[Raw], block: bytes) -> _Relayed:
+        """These fields and some more, of which ``block`` is the text."""
+        both = _Relayed(())
+        both.block = self.block + block
+        kinds = [kind_of(field[0]) for field in raw]
+        both.dated = self.dated or DATE in kinds
+        both.identified = self.identified or REQUEST_ID in kinds
+        return both
+
 
 def _relayed(headers: Headers) -> _Relayed:
     """Made once for all responses with the same head, as long as no filter changes it."""
     origin = headers.origin
-    if origin is None or headers.appended:
+    if origin is None:
         return _Relayed(headers.raw)
     known: _Relayed | None = origin.onward
     if known is None:
         known = origin.onward = _Relayed(origin.raw)
-    return known
+    if not headers.appended:
+        return known
+    return known.with_fields(headers.raw[len(origin.raw) :], headers.appended)
 
 
 class FilterFault(GatewayError):

@@ -6,6 +6,7 @@ import pytest
 from multidict import CIMultiDict
 
 from pixiu_py.http.headers import HOP, PLAIN, Headers, decode, encode, kind_of, received
+from pixiu_py.upstream.head import forwarded
 
 RAW = [(b"Host", b"a"), (b"X-One", b"1"), (b"x-one", b"2")]
 
@@ -142,3 +143,41 @@ def test_what_a_filter_adds_later_cannot_be_named_beforehand():
 def test_fields_of_an_ordinary_message_are_not_copied():
     raw = ((b"Connection", b"keep-alive"), (b"A", b"1"))
     assert received(raw, CIMultiDict({"Connection": "keep-alive", "A": "1"})).raw is raw
+
+
+# --- withhold --------------------------------------------------------------------------------------------------------
+
+
+def test_withheld_fields_are_gone_for_everybody() -> None:
+    """Whatever their case, wherever they stand, once or more; the others stay as they are, and in their order."""
+    raw = ((b"A", b"1"), (b"X-Session", b"s"), (b"x-session", b"t"), (b"B", b"2"))
+    for headers in (Headers(raw), received(raw, CIMultiDict([("A", "1"), ("X-Session", "s"), ("B", "2")])).headers()):
+        headers.append((b"x-request-id", b"r"))
+        headers.withhold("X-Session")
+        assert list(headers.raw) == [(b"A", b"1"), (b"B", b"2"), (b"x-request-id", b"r")]
+        assert headers.get("x-session") is None
+        assert "x-session" not in headers
+        assert [headers.get(name) for name in ("a", "B", "X-Request-Id")] == ["1", "2", "r"]
+        assert b"x-session" not in forwarded(headers).block.lower()
+        assert forwarded(headers).block == b"A: 1\r\nB: 2\r\nx-request-id: r\r\n"
+
+
+def test_withholding_from_a_head_that_comes_again_is_work_done_once() -> None:
+    """What goes on of it is made for the first message only, and nothing of one message shows in another."""
+    head = received(((b"A", b"1"), (b"X-Session", b"s")), CIMultiDict([("A", "1"), ("X-Session", "s")]))
+    blocks = []
+    for _ in range(2):
+        headers = head.headers()
+        headers.withhold("x-session")
+        blocks.append(forwarded(headers).block)
+    assert blocks[0] is blocks[1] == b"A: 1\r\n"
+    assert head.headers().get("x-session") == "s"
+    assert forwarded(head.headers()).block == b"A: 1\r\nX-Session: s\r\n"
+
+
+def test_what_was_added_can_be_withheld_too() -> None:
+    headers = received(((b"A", b"1"),), CIMultiDict([("A", "1")])).headers()
+    headers.append((b"X-Session", b"s"))
+    headers.withhold("x-session")
+    assert list(headers.raw) == [(b"A", b"1")]
+    assert forwarded(headers).block == b"A: 1\r\n"

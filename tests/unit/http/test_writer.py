@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 from aiohttp.base_protocol import BaseProtocol
+from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
 from pixiu_py.errors import ClientGone, GatewayError
@@ -18,7 +19,7 @@ from pixiu_py.filters.base import HttpFilter
 from pixiu_py.filters.chain import FilterChain
 from pixiu_py.http.body import GeneratorBody
 from pixiu_py.http.exchange import Response
-from pixiu_py.http.headers import Headers
+from pixiu_py.http.headers import Headers, received
 from pixiu_py.http.writer import FilterFault, ResponseWriter
 from tests.fakes.exchange import make_context, make_exchange
 from tests.fakes.peer import PATIENCE, start
@@ -279,6 +280,22 @@ async def test_fields_keep_order_case_and_repetition() -> None:
     line = Line()
     await line.send(response(b"", 200, *fields), NONE)
     assert line.sent.split(b"\r\n")[1:5] == [b": ".join(field) for field in fields]
+
+
+@pytest.mark.parametrize("added", [(), ((b"X-B", b"2"),), (DATE, (b"x-request-id", b"theirs")), ((b"X-B", b"2"), DATE)])
+async def test_fields_that_were_added_to_a_known_head_are_sent(added: tuple[tuple[bytes, bytes], ...]) -> None:
+    """Behind its own, each time; there is one Date and one id, whoever brings them; the next one has none of it."""
+    head = received(((b"X-A", b"1"), (b"Connection", b"close")), CIMultiDict([("X-A", "1"), ("Connection", "close")]))
+    for fields in (added, ()):
+        headers = head.headers()
+        for field in fields:
+            headers.append(field)
+        line = Line()
+        line.exchange.request_id = "ours"
+        await line.send(Response(200, headers, b"x"), NONE)
+        block = b"".join(b"%b: %b\r\n" % field for field in ((b"X-A", b"1"), *fields))
+        assert line.sent.startswith(b"HTTP/1.1 200 OK\r\n" + block)
+        assert line.sent.lower().count(b"\r\ndate:") == line.sent.lower().count(b"\r\nx-request-id:") == 1
 
 
 async def test_fields_of_the_other_connection_stay_there() -> None:

@@ -8,6 +8,7 @@ from msgspec import field
 
 from pixiu_py.config.types import Duration, Size, doc
 from pixiu_py.errors import DownstreamError, UpstreamError
+from pixiu_py.filters.llm.plan import PLAN, Plan
 from pixiu_py.filters.llm.proxy.heartbeat import with_heartbeats
 from pixiu_py.filters.llm.proxy.walk import Walk
 from pixiu_py.filters.proxy import ProxyConfig, ProxyFilter
@@ -56,7 +57,7 @@ class LlmProxy(ProxyFilter):
         request = exchange.request
         body = await request.body.read(self.config.max_body_size) if request.body.length != 0 else b""
         model = ""
-        if body and (cluster.restricts_models or cluster.needs_body):
+        if body and (cluster.needs_body or (cluster.restricts_models and not _planned(exchange))):
             model = await self._model(request, cluster)
         deadline = exchange.started + self.config.timeout if self.config.timeout else 0.0
         walk = Walk(self, exchange, cluster, body, model, deadline)
@@ -75,6 +76,12 @@ class LlmProxy(ProxyFilter):
         document = await request.json(self.config.max_body_size)
         model = document.get("model") if isinstance(document, dict) else None
         return model if cluster.restricts_models and isinstance(model, str) else ""
+
+
+def _planned(exchange: Exchange) -> bool:
+    """Whether the models are chosen already, by filters that have no use for the body's own."""
+    plan: Plan | None = exchange.params.get(PLAN)
+    return plan is not None and bool(plan.models) and exchange.request.parsed is None
 
 
 async def _wants_stream(request: Request, limit: int) -> bool:

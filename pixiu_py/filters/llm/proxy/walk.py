@@ -134,11 +134,15 @@ class Walk:
 
     def _turn_to_next_model(self) -> None:
         """The next of the planned models; one whose endpoints all cool down has to wait for those that can answer now."""
-        now = self._proxy.context.clock()
         candidates = self._cluster.candidates
-        ready = (model for model in self._models if first_available(candidates(model), now) is not None)
-        self._model = model = next(ready, self._models[0])
-        self._models = tuple(other for other in self._models if other != model)
+        model = self._models[0]
+        first = candidates(model)
+        if not first or not first[0].cooldown.untroubled:
+            now = self._proxy.context.clock()
+            ready = (model for model in self._models if first_available(candidates(model), now) is not None)
+            model = next(ready, model)
+        self._model = model
+        self._models = tuple([other for other in self._models if other != model])
         self._candidates = candidates(model)
         self._tried.clear()  # what failed for one model may well serve another
 
@@ -152,7 +156,8 @@ class Walk:
         return bool(plan.until) and self._proxy.context.clock() >= plan.until
 
     def _first(self) -> Endpoint | None:
-        if self._plan is None and PREFERRED_ENDPOINT not in self._exchange.params:
+        ranks = self._plan is not None and self._plan.rank is not None
+        if not ranks and PREFERRED_ENDPOINT not in self._exchange.params:
             picked = self._cluster.pick(self._exchange, self._model)
             if picked is not None and picked.cooldown.untroubled:
                 return picked  # nearly always

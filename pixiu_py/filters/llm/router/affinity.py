@@ -14,7 +14,7 @@ A store that fails is as good as an empty one: none of these raises.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.conversation import Conversation
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from pixiu_py.http.headers import Headers
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """A model, and the route that led to it: None when no route matched."""
 
     model: str
@@ -44,8 +43,7 @@ class Session:
     state: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What a session makes of a decision. ``pinned``: it was known; ``switched``: it leaves its model."""
 
     pin: Pin

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from pixiu_py.filters.base import Context, HttpFilter
@@ -19,17 +21,21 @@ from pixiu_py.filters.llm.router.ranking import Ranking
 from pixiu_py.filters.llm.router.sequence import Deciders
 from pixiu_py.filters.llm.router.session import build_affinity
 from pixiu_py.filters.llm.usage import USAGE
+from pixiu_py.http.headers import encode
 from pixiu_py.http.splice import may_have_key, remove_key
 from pixiu_py.registry import Family, plugin
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.http.exchange import Attempt, Exchange, Response
+    from pixiu_py.http.headers import Headers, Raw
 
 #: ``exchange.params`` key of an exchange's ``Choice``.
 CHOICE: Final = "llm_router"
 MODEL_HEADER: Final = "x-pixiu-model"
 ROUTE_HEADER: Final = "x-pixiu-route-name"
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @plugin(Family.HTTP_FILTER, "dgp.filter.llm.router")
@@ -109,10 +115,7 @@ class LlmRouter(HttpFilter):
         latest = exchange.attempts[-1]
         if not latest.seconds:  # the client gets heartbeats: nobody has answered yet
             return
-        if latest.model:
-            response.headers.set(MODEL_HEADER, latest.model)
-        if choice.route is not None:
-            response.headers.set(ROUTE_HEADER, choice.route)
+        _say(response.headers, latest.model, choice.route)
         if response.status < 300:
             self._tell(choice, latest)
 
@@ -133,6 +136,20 @@ class LlmRouter(HttpFilter):
             return
         served = Pin(exchange.attempts[-1].model, choice.route)
         self._affinity.ended(choice.session, served, exchange.params.get(USAGE))
+
+
+def _say(headers: Headers, model: str, route: str | None) -> None:
+    if MODEL_HEADER in headers or ROUTE_HEADER in headers:  # of another gateway, behind this one
+        headers.remove(MODEL_HEADER, ROUTE_HEADER)
+    for field in _fields(model, route):
+        headers.append(field)
+
+
+@lru_cache(maxsize=1024)
+def _fields(model: str, route: str | None) -> list[Raw]:
+    """What the client is told. What cannot stand in a field is left out: clients may name a model as they like."""
+    said = ((MODEL_HEADER, model), (ROUTE_HEADER, route))
+    return [(encode(name), encode(value)) for name, value in said if value and not _CONTROLS.search(value)]
 
 
 def _without_preferences(body: bytes, endpoint: Endpoint, model: str) -> bytes:

@@ -74,7 +74,7 @@ class StoredAffinity(Affinity):
     def strip(self, headers: Headers) -> None:
         """See ``Affinity.strip``."""
         if self._header in headers:
-            headers.remove(self._header)
+            headers.withhold(self._header)
 
     async def look_up(self, headers: Headers, conversation: Conversation | None) -> Session | None:
         """See ``Affinity.look_up``."""

@@ -1,13 +1,14 @@
 """Under which key a conversation is kept. Pure.
 
-A key is a hash of its parts, each with its length before it: two that differ in any part never share one, whatever
+A key is a hash of its parts and their lengths: two that differ in any part never share one, whatever
 separators stand in them; the longest id makes a short key; and nothing of what a client said stands in the store. Every
 process makes the same keys, now and after an upgrade.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.conversation import Conversation
 
 _BYTES = 20
+#: Keys of longer ids are not remembered.
+_SHORT = 128
 #: Changes when the same parts are to make other keys.
 _PERSON = b"pixiu session 1"
 
@@ -25,7 +28,11 @@ def named(tenant: str | None, session_id: str, conversation: Conversation | None
     With ``conversation`` each of its strands has a key of its own: what asks for another model, or under another system
     text or with other tools, is a side call, and shall not move the model of the main loop.
     """
-    return _key("named", tenant, (session_id, *(() if conversation is None else _strand(conversation))))
+    if conversation is not None:
+        return _key("named", tenant, (session_id, *_strand(conversation)))
+    if len(session_id) <= _SHORT and len(tenant or "") <= _SHORT:
+        return _short(tenant, session_id)
+    return _key("named", tenant, (session_id,))
 
 
 def recognised(tenant: str | None, conversation: Conversation, *, strands: bool = False) -> str | None:
@@ -40,20 +47,18 @@ def recognised(tenant: str | None, conversation: Conversation, *, strands: bool 
     return _key("recognised", tenant, (model, conversation.system, *conversation.tools, first.text))
 
 
+@lru_cache(maxsize=4096)
+def _short(tenant: str | None, session_id: str) -> str:
+    """Conversations come again soon, and remembering is several times as fast as hashing."""
+    return _key("named", tenant, (session_id,))
+
+
 def _strand(conversation: Conversation) -> tuple[str, ...]:
     return (conversation.model, conversation.system, *conversation.tools)
 
 
 def _key(kind: str, tenant: str | None, parts: Sequence[str]) -> str:
-    digest = blake2b(digest_size=_BYTES, person=_PERSON)
-    for part in _lengths(kind, tenant, parts):
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _lengths(kind: str, tenant: str | None, parts: Sequence[str]) -> Iterator[bytes]:
-    yield b"-" if tenant is None else b"+"
-    for part in (kind, tenant or "", *parts):
-        data = part.encode("utf-8", "surrogatepass")
-        yield b"%d:" % len(data)
-        yield data
+    texts = [text.encode("utf-8", "surrogatepass") for text in (kind, tenant or "", *parts)]
+    lengths = ",".join([str(len(text)) for text in texts])
+    start = f"{'-' if tenant is None else '+'}{lengths}:".encode("ascii")
+    return blake2b(start + b"".join(texts), digest_size=_BYTES, person=_PERSON).hexdigest()
