@@ -128,6 +128,8 @@ class LlmRouter(HttpFilter):
     def done(self, exchange: Exchange) -> None:
         """The answer is over."""
         choice: Choice | None = exchange.params.get(CHOICE)
+        if self._ranking.observes:
+            self._ranking.observe(exchange.attempts)
         if choice is None or self._affinity is None or choice.session is None or not exchange.attempts:
             return
         if not choice.told and exchange.end_reason == "complete" and exchange.status < 300:

@@ -105,6 +105,9 @@ class MetricsSource(Model, frozen=True):
     timeout: Annotated[Duration, Meta(gt=0, description="How long fetching may take.")] = 10.0
     max_bytes: Annotated[Size, doc("A larger answer is refused.")] = 16 * 2**20
     model_aliases: Annotated[dict[str, str], doc("Name in the catalogue, then the model's name here.")] = {}
+    half_life: Annotated[
+        Duration, Meta(gt=0, description="traffic: the time in which an answer comes to count half as much.")
+    ] = 300.0
 
     def __post_init__(self) -> None:
         if self.provider not in _PROVIDERS[self.type]:
