@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import orjson
@@ -12,7 +12,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 
 from pixiu_py.filters.base import Context
-from pixiu_py.http.body import Body, RequestBody
+from pixiu_py.http.body import Body, RequestBody, Sink
 from pixiu_py.http.exchange import Exchange, Request
 from pixiu_py.http.headers import Headers
 from pixiu_py.registry import Registry
@@ -50,6 +50,25 @@ class ListSink:
         if chunk:
             self.write(chunk)
         self.finished = True
+
+
+class PieceBody:
+    """A response body in pieces."""
+
+    def __init__(self, pieces: Sequence[bytes], length: int | None = None) -> None:
+        self.length = length
+        self.aborted = False
+        self._pieces = pieces
+
+    async def pipe(self, sink: Sink) -> None:
+        """Write piece by piece, as an endpoint's connection does: the last one comes with the end."""
+        for piece in self._pieces[:-1]:
+            if not sink.write(piece):
+                await sink.drain()
+        sink.finish(self._pieces[-1])
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 def make_body(content: bytes = b"") -> RequestBody:

@@ -15,6 +15,7 @@ from pixiu_py.filters.proxy import ROUTE_CLUSTER
 if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.filters.base import Context
+    from pixiu_py.filters.llm.router.metered import Meter
     from pixiu_py.filters.llm.router.model import Preference, RouterConfig
     from pixiu_py.filters.llm.router.ranking import Ranking
     from pixiu_py.filters.llm.router.sequence import Deciders
@@ -37,6 +38,8 @@ class Choice:
     held: bool = False
     #: True once the session has been told who answered.
     told: bool = False
+    #: Reads the token counts of the answer, if the session wants them.
+    meter: Meter | None = None
 
 
 class Chooser:

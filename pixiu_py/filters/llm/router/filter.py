@@ -16,11 +16,11 @@ from pixiu_py.filters.llm.router.decision import answer_decision
 from pixiu_py.filters.llm.router.inline import PREFERENCES
 from pixiu_py.filters.llm.router.listing import PATH as LIST_PATH
 from pixiu_py.filters.llm.router.listing import Listing
+from pixiu_py.filters.llm.router.metered import metered
 from pixiu_py.filters.llm.router.model import RouterConfig
 from pixiu_py.filters.llm.router.ranking import Ranking
 from pixiu_py.filters.llm.router.sequence import Deciders
 from pixiu_py.filters.llm.router.session import build_affinity
-from pixiu_py.filters.llm.usage import USAGE
 from pixiu_py.http.headers import encode
 from pixiu_py.http.splice import may_have_key, remove_key
 from pixiu_py.registry import Family, plugin
@@ -118,6 +118,8 @@ class LlmRouter(HttpFilter):
         _say(response.headers, latest.model, choice.route)
         if response.status < 300:
             self._tell(choice, latest)
+            if choice.told and self._affinity is not None and self._affinity.reads_usage:
+                choice.meter = metered(response, self.context.clock)
 
     def _tell(self, choice: Choice, attempt: Attempt) -> None:
         """Tell the session who has answered well."""
@@ -137,7 +139,8 @@ class LlmRouter(HttpFilter):
         if not choice.told:
             return
         served = Pin(exchange.attempts[-1].model, choice.route)
-        self._affinity.ended(choice.session, served, exchange.params.get(USAGE))
+        usage = choice.meter.usage if choice.meter is not None else None
+        self._affinity.ended(choice.session, served, usage)
 
 
 def _say(headers: Headers, model: str, route: str | None) -> None:
