@@ -70,27 +70,40 @@ class CircuitBreakerConfig(Model, frozen=True):
 
 
 class ScoreConfig(Model, frozen=True):
-    """How cached tokens are weighed against load. Weights are tokens of prefill that one unit of load is worth."""
+    """How cached tokens are weighed against load. A weight says how many uncached tokens one unit of load is worth."""
 
     min_match: Annotated[_Count, doc("Fewer matched tokens than this count as none.")] = 64
-    pending_weight: Annotated[_Weight, doc("Per uncached token that was sent and is not answered yet.")] = 1.0
-    in_flight_weight: Annotated[_Weight, doc("Per request that this gateway has under way there.")] = 64.0
-    waiting_weight: Annotated[_Weight, doc("Per request that waits in the engine, as its metrics say.")] = 512.0
-    work_weight: Annotated[_Weight, doc("Per uncached token that was sent lately.")] = 0.1
-    work_memory: Annotated[
-        Duration, Meta(gt=0, description="How long sent tokens count: by then they have faded to a third.")
-    ] = 60.0
     cold: Annotated[
         Literal["score", "balancer"],
         doc("Who places a prompt that no endpoint knows: the load alone, or the balancer."),
     ] = "score"
+    pending_weight: Annotated[_Weight, doc("Per uncached token that was sent there and is not answered yet.")] = 0.08
+    shared_pending_weight: Annotated[
+        _Weight, doc("The same, while other requests that are not answered yet have the matched prefix.")
+    ] = 1.0
+    in_flight_weight: Annotated[_Weight, doc("Per request that this gateway has under way there.")] = 32.0
+    waiting_weight: Annotated[_Weight, doc("Per request that waits in the engine, as its metrics say.")] = 128.0
+    usage_weight: Annotated[_Weight, doc("For a KV cache that is all in use; less for less.")] = 256.0
+    overload_weight: Annotated[_Weight, doc("Per token of work above what is no overload yet.")] = 2.0
+    overload_slack: Annotated[float, Meta(ge=1, description="So many times the mean work is no overload yet.")] = 1.15
+    overload_floor: Annotated[_Weight, doc("Nor is so much work, whatever the others have.")] = 65536.0
+    work_weight: Annotated[_Weight, doc("Per token of work; decides between equals.")] = 0.0025
+    work_memory: Annotated[
+        Duration, Meta(gt=0, description="Work counts what was sent within about this time; older work fades.")
+    ] = 300.0
+    request_work: Annotated[_Weight, doc("Work of a request besides its uncached tokens, for the decoding.")] = 512.0
 
 
 class SpillConfig(Model, frozen=True):
     """Where requests go when every other endpoint is saturated."""
 
     endpoints: Annotated[list[str], doc("Ids of endpoints that are asked only then, or when all others failed.")] = []
-    waiting: Annotated[Annotated[int, Meta(ge=1)], doc("An endpoint with this many waiting requests is saturated.")] = 8
+    waiting: Annotated[
+        int, Meta(ge=1, description="An endpoint in which so many requests wait is saturated, as its metrics say.")
+    ] = 8
+    in_flight: Annotated[
+        _Count, doc("An endpoint with so many requests of this gateway under way is saturated; 0: never.")
+    ] = 0
 
 
 class KvCacheConfig(Model, frozen=True):

@@ -17,7 +17,6 @@ import structlog
 from pixiu_py.errors import DownstreamError, StartError
 from pixiu_py.filters.ai.kvcache.config import KvCacheConfig
 from pixiu_py.filters.ai.kvcache.index.base import IndexFailed, KvIndex, Matches
-from pixiu_py.filters.ai.kvcache.ledger import Ledger
 from pixiu_py.filters.ai.kvcache.load import Board
 from pixiu_py.filters.ai.kvcache.meters import Meters
 from pixiu_py.filters.ai.kvcache.poller import Poller
@@ -53,15 +52,17 @@ class KvCache(HttpFilter):
     def __init__(self, config: KvCacheConfig, context: Context) -> None:
         super().__init__(config, context)
         self._clock = context.clock
-        self._index: KvIndex | None = self._make_index() if config.enabled else None
-        self._asks = self._index is not None and inspect.iscoroutinefunction(self._index.lookup)
-        self._meters = Meters(context.metrics, config.kind) if config.enabled else None
         board = Board(config.load.max_age)
-        if self._index is not None and config.load.interval:
-            self._index.board = board
-        self._scorer = Scorer(config, Ledger(), board, context.clock)
         self._wire = Wire()
         self._poller = Poller(config.load, board, self._wire, context.clock)
+        #: None when the filter is switched off.
+        self._scorer = Scorer(config, board, context.clock, self._make_index()) if config.enabled else None
+        self._asks = False
+        if self._scorer is not None:
+            index = self._scorer.index
+            index.board = board if config.load.interval else None
+            self._asks = inspect.iscoroutinefunction(index.lookup)
+        self._meters = Meters(context.metrics, config.kind)
         #: Writes a debug line; bound at start, so that a line that is not written costs next to nothing.
         self._debug: Callable[..., Any] = _silent
 
@@ -76,31 +77,29 @@ class KvCache(HttpFilter):
 
     async def start(self) -> None:
         """Start the index, and the polling of the engines' load."""
-        if self._index is None:
+        if self._scorer is None:
             return
         self._debug = log.bind().debug
-        await self._index.start()
+        await self._scorer.index.start()
         if self.config.load.interval:
             await self._wire.start()
             self._poller.start()
-        if self._meters is not None:
-            self._meters.watch(self._index)
+        self._meters.watch(self._scorer.index)
 
     async def close(self) -> None:
         """Stop both."""
-        if self._meters is not None:
-            self._meters.close()
+        self._meters.close()
         await self._poller.close()
         await self._wire.close()
-        if self._index is not None:
-            await self._index.close()
+        if self._scorer is not None:
+            await self._scorer.index.close()
 
     # --- the request -----------------------------------------------------------------------------------------------
 
     async def decode(self, exchange: Exchange) -> None:
         """Find out who holds the prompt, and let the proxy try the endpoints in the order of the score."""
-        index, meters = self._index, self._meters
-        if index is None or meters is None:
+        scorer = self._scorer
+        if scorer is None:
             return
         cluster = self._cluster(exchange)
         if cluster is None or len(cluster.endpoints) < 2:
@@ -111,14 +110,14 @@ class KvCache(HttpFilter):
         request = exchange.request
         prompt = prompt_of(document, model, request.path, request.body.peek() or b"")
         if prompt is None:
-            meters.count("no_prompt")
+            self._meters.count("no_prompt")
             return
         if self.config.load.interval:
             self._poller.watch(cluster)
         endpoints = cluster.candidates(model if cluster.restricts_models else "")
         started = self._clock()
-        matches, result = await self._lookup(index, prompt, endpoints)
-        routing = Routing(self._scorer, prompt, matches, result)
+        matches, result = await self._lookup(scorer.index, prompt, endpoints)
+        routing = Routing(scorer, prompt, matches, result)
         exchange.params[_ROUTING] = routing
         if result in ("hit", "miss") or self.config.spill.endpoints:
             plan = plan_of(exchange)
@@ -126,7 +125,7 @@ class KvCache(HttpFilter):
             first = routing.place(endpoints)
             if first is not None and not plan.models and result == "hit":
                 exchange.params.setdefault(PREFERRED_ENDPOINT, first.id)
-        meters.looked_up(result, max(matches.values(), default=0), self._clock() - started)
+        self._meters.looked_up(result, max(matches.values(), default=0), self._clock() - started)
 
     async def _lookup(self, index: KvIndex, prompt: Prompt, endpoints: tuple[Endpoint, ...]) -> tuple[Matches, str]:
         """What the index knows, and how it went: ``hit``, ``miss`` or the reason of a fault."""
@@ -172,27 +171,33 @@ class KvCache(HttpFilter):
         """Learn from a good answer where the prompt is cached now."""
         routing: Routing | None = exchange.params.get(_ROUTING)
         response = exchange.response
-        if routing is None or self._index is None or response is None:
+        if routing is None or response is None:
             return
         endpoint = exchange.endpoint
-        routing.answered()
         if endpoint is not None and response.status < 300:
-            self._index.routed(routing.prompt.under(exchange.attempts[-1].model), endpoint)
-        if self.config.route_header == "always" or (
-            self.config.route_header == "asked" and ROUTE_HEADER in exchange.request.headers
-        ):
+            routing.answered(endpoint, exchange.attempts[-1].model)
+        else:
+            routing.answered(None)
+        if self._tells(exchange):
             response.headers.set(ROUTE_HEADER, routing.explained(self.config.kind, exchange))
-        self._debug("routed", index=self.config.kind, why=routing)
+        self._debug(
+            "routed", index=self.config.kind, endpoint=endpoint and endpoint.id, result=routing.result, why=routing
+        )
+
+    def _tells(self, exchange: Exchange) -> bool:
+        """Whether the client is told why."""
+        mode = self.config.route_header
+        return mode == "always" or (mode == "asked" and ROUTE_HEADER in exchange.request.headers)
 
     def done(self, exchange: Exchange) -> None:
         """Close the accounts; an endpoint that cannot be reached has lost its cache."""
         routing: Routing | None = exchange.params.get(_ROUTING)
-        if routing is None or self._index is None:
+        if routing is None or self._scorer is None:
             return
-        routing.answered()
+        routing.over()
         for attempt in exchange.attempts:
             if attempt.error == "connect_failed":
-                self._index.forget(attempt.endpoint_id)
+                self._scorer.index.forget(attempt.endpoint_id)
 
 
 def _silent(event: str, **fields: object) -> None:

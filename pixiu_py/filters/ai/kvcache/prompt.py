@@ -12,6 +12,7 @@ A key stands for all text up to the end of its chunk: two keys are equal only if
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -35,7 +36,7 @@ _UNSEEN = frozenset(("cache_control",))
 class Prompt:
     """One request's prompt. ``document`` is its parsed body; ``model`` the name that the client asked for."""
 
-    __slots__ = ("_ends", "_keys", "_length", "body", "document", "model", "path", "tokens")
+    __slots__ = ("_ends", "_keys", "_length", "body", "document", "expected", "model", "path", "sent", "tokens")
 
     def __init__(self, model: str, path: str, body: bytes, document: dict[str, Any]) -> None:
         self.model = model
@@ -46,6 +47,9 @@ class Prompt:
         self.document = document
         #: The engine's own tokens, for indexes that ask for them; None as long as nobody has.
         self.tokens: Sequence[int] | None = None
+        #: Once it has been sent: how many chunks the endpoint was known to hold before, and which endpoint that is.
+        self.expected = 0
+        self.sent = ""
         self._keys: list[bytes] | None = None
         self._ends: list[int] = []
         self._length = 0
@@ -72,6 +76,14 @@ class Prompt:
         if self._keys is None:
             self._cut()
         return self._length
+
+    def chunks_of(self, tokens: int) -> int:
+        """How many whole chunks so many of its tokens are."""
+        if tokens <= 0:
+            return 0
+        if self.tokens is not None and self.ends:  # counted tokens; the ends of chunks are estimates
+            tokens = tokens * self._length // (len(self.tokens) or 1)
+        return bisect_right(self.ends, tokens)
 
     def under(self, model: str) -> Prompt:
         """The same prompt for another model; an empty name means the same one."""

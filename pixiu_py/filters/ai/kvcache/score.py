@@ -1,12 +1,20 @@
 """Which endpoint a prompt goes to: cached tokens against load. Pure; the filter gathers the facts.
 
-Everything is measured in tokens of prefill, the work that a hit saves and that a queue consists of. The endpoint with
-the lowest cost wins:
+Everything is measured in tokens of prefill, the work that a hit saves and that a queue is made of. The endpoint with the
+lowest cost wins:
 
-    cost = missing + pending_weight · pending + in_flight_weight · in_flight + waiting_weight · waiting + work_weight · work
+    cost = missing
+         + pending_weight · pending            shared_pending_weight, while others ask for the same prefix
+         + in_flight_weight · in_flight
+         + waiting_weight · waiting + usage_weight · usage
+         + overload_weight · (work above overload_slack times the mean, and above overload_floor)
+         + work_weight · work
 
-So a request follows its prefix as long as what that saves outweighs what it would wait for; where nobody holds anything
-the least busy endpoint wins.
+A conversation follows its prefix through queues much longer than what it saves: nobody else will ever need a copy, and
+all tokens that are computed twice make all queues longer. A prefix that several ask for at once is worth a copy as soon as
+waiting for it takes as long as computing it: later ones find two holders. Whoever has been given more than the others for
+minutes is avoided, so that no popular prefix keeps one engine busy while others idle. ``docs/filters/kvcache.md`` has the
+measurements behind the weights.
 """
 
 from __future__ import annotations
@@ -27,29 +35,49 @@ class Facts(NamedTuple):
     pending: float = 0.0
     #: Requests that this gateway has under way there.
     in_flight: int = 0
-    #: Uncached tokens that this gateway has sent it lately, fading.
+    #: What this gateway has given it to do lately, fading.
     work: float = 0.0
     #: Requests in the engine's own queue, whoever sent them.
     waiting: int = 0
-    #: Share of its KV cache that is in use.
+    #: Share of its KV cache that is in use, 0 to 1.
     usage: float = 0.0
 
 
-def cost(length: int, facts: Facts, weights: ScoreConfig) -> float:
-    """What it costs to send a prompt of ``length`` tokens there, in tokens of prefill."""
-    matched = min(facts.matched, length) if facts.matched >= weights.min_match else 0
-    return (
-        length
-        - matched
-        + weights.pending_weight * facts.pending
-        + weights.in_flight_weight * facts.in_flight
-        + weights.waiting_weight * facts.waiting
-        + weights.work_weight * facts.work
+def costs(length: int, facts: Sequence[Facts], weights: ScoreConfig, *, shared: bool = False) -> list[float]:
+    """What it costs to send a prompt of ``length`` tokens to each, in tokens of prefill.
+
+    ``shared``: other requests that are not answered yet have the prefix that was matched.
+    """
+    pending_weight = weights.shared_pending_weight if shared else weights.pending_weight
+    in_flight_weight, waiting_weight, usage_weight = (
+        weights.in_flight_weight,
+        weights.waiting_weight,
+        weights.usage_weight,
     )
+    work_weight, overload_weight, least = weights.work_weight, weights.overload_weight, weights.min_match
+    mean = sum(fact.work for fact in facts) / (len(facts) or 1)
+    fair = max(weights.overload_slack * mean, weights.overload_floor)
+    found = []
+    for matched, pending, in_flight, work, waiting, usage in facts:
+        cost = (
+            length
+            + pending_weight * pending
+            + in_flight_weight * in_flight
+            + waiting_weight * waiting
+            + usage_weight * usage
+            + work_weight * work
+        )
+        if matched >= least:
+            cost -= min(matched, length)
+        if work > fair:
+            cost += overload_weight * (work - fair)
+        found.append(cost)
+    return found
 
 
-def order(length: int, facts: Sequence[Facts], weights: ScoreConfig, turn: int = 0) -> list[int]:
-    """The positions of ``facts``, lowest cost first; equal ones in turn, beginning at ``turn``."""
-    count = len(facts)
-    costs = [cost(length, each, weights) for each in facts]
-    return sorted(range(count), key=lambda position: (costs[position], (position - turn) % count))
+def order(costs: Sequence[float], turn: int = 0) -> list[int]:
+    """The positions of ``costs``, lowest first; equal ones in turn, beginning at ``turn``."""
+    count = len(costs)
+    turn %= count or 1
+    # Sorting keeps the order of equals: begin at ``turn``.
+    return sorted([*range(turn, count), *range(turn)], key=costs.__getitem__)

@@ -65,6 +65,16 @@ class KvIndex:
         """
         raise NotImplementedError
 
+    def sent(self, prompt: Prompt, endpoint: Endpoint) -> None:
+        """``prompt`` is on its way to ``endpoint``, which will hold it if all goes well.
+
+        Who asks for the same beginning before the answer has begun is well served there: an engine computes one prompt
+        after the other. Followed by ``routed`` or ``failed``, unless the client goes. Never waits.
+        """
+
+    def failed(self, prompt: Prompt, endpoint: Endpoint) -> None:
+        """What was ``sent`` came to nothing: no answer, or no good one. Never waits."""
+
     def routed(self, prompt: Prompt, endpoint: Endpoint) -> None:
         """``endpoint`` has begun a good answer to ``prompt``: it holds all of it from now on.
 

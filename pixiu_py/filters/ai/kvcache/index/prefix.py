@@ -98,8 +98,22 @@ class PrefixIndex(KvIndex):
                 matches[asked[bit]] = ends[chunks - 1]
         return matches
 
+    def sent(self, prompt: Prompt, endpoint: Endpoint) -> None:
+        """See ``KvIndex.sent``."""
+        self.routed(prompt, endpoint)
+        prompt.sent = endpoint.id
+
+    def failed(self, prompt: Prompt, endpoint: Endpoint) -> None:
+        """See ``KvIndex.failed``. What the endpoint held before it may hold still."""
+        slot = self._slots.get(endpoint.id)
+        if slot is not None and prompt.sent == endpoint.id:
+            self._table.remove(prompt.keys[prompt.expected :], slot.number)
+            prompt.sent = ""
+
     def routed(self, prompt: Prompt, endpoint: Endpoint) -> None:
-        """See ``KvIndex.routed``."""
+        """See ``KvIndex.routed``. What was known when it was sent is not noted twice."""
+        if prompt.sent == endpoint.id:
+            return
         keys = prompt.keys
         if not keys:
             return

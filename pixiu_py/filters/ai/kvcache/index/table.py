@@ -97,6 +97,15 @@ class ChunkTable:
             self._stamps[cell] = stamp
             self._masks[cell * width : (cell + 1) * width] = mask.to_bytes(width, "little")
 
+    def remove(self, keys: Sequence[bytes], slot: int) -> None:
+        """``slot`` does not hold these chunks."""
+        width = self._width
+        for key in keys:
+            cell = self._find(key)
+            if cell >= 0:
+                mask = self._mask(cell) & ~(1 << slot)
+                self._masks[cell * width : (cell + 1) * width] = mask.to_bytes(width, "little")
+
     def _find(self, key: bytes) -> int:
         """The cell of ``key``, or -1."""
         start = int.from_bytes(key, "little") % self._rows * _ROW

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pixiu_py.filters.ai.kvcache.config import KvCacheConfig, ScoreConfig, SpillConfig
-from pixiu_py.filters.ai.kvcache.ledger import Ledger
 from pixiu_py.filters.ai.kvcache.load import Board, Load
 from pixiu_py.filters.ai.kvcache.routing import Routing, Scorer
 from tests.fakes.clusters import make_endpoints
-from tests.fakes.kv import chat, text
+from tests.fakes.kv import chat, prefix_index, text
 
 ENDPOINTS = make_endpoints(3)
 ASKED = chat(text("hello", 4000))
@@ -16,7 +15,7 @@ ASKED = chat(text("hello", 4000))
 def scorer(board: Board | None = None, **keys: object) -> Scorer:
     """A scorer at a time that stands still."""
     config = KvCacheConfig(enabled=True, **keys)  # type: ignore[arg-type]
-    return Scorer(config, Ledger(), board or Board(5.0), lambda: 1.0)
+    return Scorer(config, board or Board(5.0), lambda: 1.0, prefix_index())
 
 
 def test_the_holder_of_the_prefix_comes_first() -> None:
@@ -35,9 +34,10 @@ def test_what_is_missing_is_charged_until_it_is_answered() -> None:
     routing.place(ENDPOINTS)
     account = made.ledger.of(ENDPOINTS[1])
     assert account.pending == ASKED.length - 900
-    routing.answered()
-    routing.answered()
-    assert account.pending == 0
+    assert made.ledger.prefixes == len(ASKED.keys)
+    routing.answered(ENDPOINTS[1])
+    routing.over()
+    assert account.pending == made.ledger.prefixes == 0
 
 
 def test_after_a_failure_the_rest_is_ordered_again() -> None:
@@ -75,8 +75,65 @@ def test_traffic_spills_only_when_everybody_else_is_saturated() -> None:
     """Until then an endpoint that is spilled to comes last, whatever it holds."""
     board = Board(5.0)
     made = scorer(board, spill=SpillConfig(endpoints=["e2"], waiting=4))
-    assert Routing(made, ASKED, {"e2": 1000}, "hit").rank(ENDPOINTS)[-1] is ENDPOINTS[2]
+    routing = Routing(made, ASKED, {"e2": 1000}, "hit")
+    assert routing.rank(ENDPOINTS)[-1] is ENDPOINTS[2]
+    routing.over()
     board.put(ENDPOINTS[0], Load(running=8, waiting=4, at=1.0))
     assert Routing(made, ASKED, {}, "miss").rank(ENDPOINTS)[0] is ENDPOINTS[1]
     board.put(ENDPOINTS[1], Load(running=8, waiting=9, at=1.0))
     assert Routing(made, ASKED, {"e0": 1000}, "hit").rank(ENDPOINTS)[0] is ENDPOINTS[2]
+    made = scorer(spill=SpillConfig(endpoints=["e2"], in_flight=4))
+    busy = make_endpoints(3)
+    busy[0].in_flight, busy[1].in_flight = 5, 3
+    assert Routing(made, ASKED, {}, "miss").rank(busy)[0] is busy[1]
+    busy[1].in_flight = 4
+    assert Routing(made, ASKED, {}, "miss").rank(busy)[0] is busy[2]
+
+
+# --- what the index is told ------------------------------------------------------------------------------------------
+
+
+def held(made: Scorer) -> set[str]:
+    """Who holds the prompt, as the index says."""
+    return set(made.index.lookup(ASKED.under("m2").under("m"), ENDPOINTS))  # type: ignore[arg-type]
+
+
+def test_what_is_on_its_way_is_expected_to_be_there() -> None:
+    """Who asks for the same before the answer has begun follows."""
+    made = scorer()
+    first = Routing(made, chat(text("hello", 4000)), {}, "miss").place(ENDPOINTS)
+    assert first is not None
+    assert held(made) == {first.id}
+    again = Routing(made, ASKED, {first.id: 900}, "hit")
+    assert again.shared
+
+
+def test_what_came_to_nothing_is_not_expected_any_more() -> None:
+    """Of what was there before nothing is lost."""
+    made = scorer()
+    made.index.routed(chat(text("hello", 2000)), ENDPOINTS[1])
+    routing = Routing(made, chat(text("hello", 4000)), {"e1": 500 - 20}, "hit")
+    assert routing.place(ENDPOINTS) is ENDPOINTS[1]
+    assert made.index.lookup(ASKED, ENDPOINTS) == {"e1": ASKED.ends[-1]}
+    routing.answered(None)
+    assert made.index.lookup(ASKED, ENDPOINTS) == {"e1": ASKED.ends[6]}
+    routing.over()
+
+
+def test_an_answer_from_elsewhere_teaches_where_it_came_from() -> None:
+    """The first endpoint failed, the walk went on without asking."""
+    made = scorer()
+    routing = Routing(made, chat(text("hello", 4000)), {}, "miss")
+    first = routing.place(ENDPOINTS)
+    other = next(endpoint for endpoint in ENDPOINTS if endpoint is not first)
+    routing.answered(other)
+    assert held(made) == {other.id}
+
+
+def test_an_explanation_is_short_however_many_endpoints_there_are() -> None:
+    """It goes into a header."""
+    made = scorer()
+    routing = Routing(made, ASKED, {"e1": 900}, "hit")
+    routing.place(make_endpoints(100))
+    assert repr(routing).endswith("; and 92 more")
+    assert len(repr(routing)) < 1200

@@ -1,0 +1,1 @@
+"""A simulated fleet of engines for ``benchmarks/kv_routing.py``."""
