@@ -24,7 +24,7 @@ MANAGER = "dgp.filter.httpconnectionmanager"
 ANSWERING = {MOCK, "dgp.filter.http.httpproxy", "dgp.filter.llm.proxy"}
 TOP_KEYS = {"access_log", "log", "metric"}
 #: Environment of the examples.
-ENVIRON = {"CSRF_SECRET": "s", "OPENAI_API_KEY": "k"}
+ENVIRON = {"CSRF_SECRET": "s", "OPENAI_API_KEY": "k", "REDIS_URL": "redis://127.0.0.1"}
 
 
 def plugin_pages() -> list[Path]:
