@@ -18,7 +18,7 @@ from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.types import Duration, Model, doc
 from pixiu_py.filters.ai.kvcache.load import Board
 from pixiu_py.filters.ai.kvcache.scrape import load_of
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.filters.ai.kvcache.wire import CallFailed, Options, Wire
 from pixiu_py.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Poller:
     async def _ask(self, endpoint: Endpoint) -> None:
         try:
             body = await self._wire.get(
-                base_url(endpoint) + self._config.path, self._config.timeout, credentials(endpoint)
+                base_url(endpoint) + self._config.path, self._config.timeout, options_for(endpoint)
             )
         except CallFailed as error:
             self._tell(endpoint, str(error))
@@ -121,6 +121,13 @@ def base_url(endpoint: Endpoint) -> str:
     scheme = endpoint.scheme or "http"
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     return f"{scheme}://{host}:{endpoint.port_for(scheme)}"
+
+
+def options_for(endpoint: Endpoint) -> Options:
+    """How an engine is called: as the proxy would, with its own name, key and certificate."""
+    fields = {"Host": endpoint.host_header} if endpoint.host_header else {}
+    name = endpoint.server_name if endpoint.scheme == "https" and endpoint.server_name != endpoint.host else ""
+    return Options({**fields, **credentials(endpoint)}, endpoint.tls_verify, name)
 
 
 def credentials(endpoint: Endpoint) -> dict[str, str]:

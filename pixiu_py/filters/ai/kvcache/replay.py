@@ -11,6 +11,8 @@ from pixiu_py.filters.ai.kvcache.events import BadMessage, Batch, batch_of
 if TYPE_CHECKING:
     import zmq.asyncio
 
+#: Bytes of all messages of one replay.
+MAX_REPLAY = 256 * 2**20
 #: The number after the last message.
 _END = (2**64 - 1).to_bytes(8, "big")
 
@@ -34,6 +36,7 @@ class Replay:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, most)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_REPLAY)
         try:
             async with asyncio.timeout(self._timeout):
                 socket.connect(self._address)
@@ -48,11 +51,15 @@ class Replay:
 
     async def _collect(self, socket: zmq.asyncio.Socket, most: int) -> list[tuple[int, Batch]]:
         found: list[tuple[int, Batch]] = []
+        size = 0
         while len(found) < most:
             # An empty frame, the topic, which older engines leave out, the number, the payload.
             *_, number, payload = _two(await socket.recv_multipart())
             if number == _END:
                 break
+            size += len(payload)
+            if size > MAX_REPLAY:
+                raise BadMessage(f"more than {MAX_REPLAY} bytes")
             found.append((int.from_bytes(number, "big"), batch_of(payload)))
         return found
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.filters.ai.kvcache.wire import PLAIN, CallFailed, Options, Wire
 from pixiu_py.http.splice import replace_string
 
 VLLM, LLAMA = "vllm", "llama-server"
@@ -32,37 +32,35 @@ class Tokenizer:
         self._known: dict[str, str] = {}
 
     async def tokens(
-        self, base: str, request: TokenizeRequest, model: str, timeout: float, headers: dict[str, str] | None = None
+        self, base: str, request: TokenizeRequest, model: str, timeout: float, options: Options = PLAIN
     ) -> Tokens[int]:
         """The tokens of ``request`` for ``model``, as the engine at ``base`` names it. Raises ``CallFailed``."""
         if request.tokens is not None:
             return request.tokens
         dialect = self._dialect or self._known.get(base, "")
         if dialect == LLAMA:
-            return await self._llama(base, request, timeout, headers)
+            return await self._llama(base, request, timeout, options)
         try:
-            answer = await self._wire.post(base + "/tokenize", request.for_vllm(model), timeout, headers)
+            answer = await self._wire.post(base + "/tokenize", request.for_vllm(model), timeout, options)
             tokens = tokens_of(answer)
         except NoTokens:
             if dialect:
                 raise
-            tokens = await self._llama(base, request, timeout, headers)
+            tokens = await self._llama(base, request, timeout, options)
             self._remember(base, LLAMA)
         else:
             self._remember(base, VLLM)
         return tokens
 
-    async def _llama(
-        self, base: str, request: TokenizeRequest, timeout: float, headers: dict[str, str] | None
-    ) -> Tokens[int]:
+    async def _llama(self, base: str, request: TokenizeRequest, timeout: float, options: Options) -> Tokens[int]:
         text = request.text
         if text is None:
-            answer = await self._wire.post(base + "/apply-template", request.body, timeout, headers)
+            answer = await self._wire.post(base + "/apply-template", request.body, timeout, options)
             text = answer.get("prompt") if isinstance(answer, dict) else None
             if not isinstance(text, str):
                 raise CallFailed("answer", "a template without a prompt")
         document = {"content": text, "add_special": True, "with_pieces": False}
-        return tokens_of(await self._wire.post(base + "/tokenize", document, timeout, headers))
+        return tokens_of(await self._wire.post(base + "/tokenize", document, timeout, options))
 
     def _remember(self, base: str, dialect: str) -> None:
         if base in self._known or len(self._known) < _MOST_KNOWN:

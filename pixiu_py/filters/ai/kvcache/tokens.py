@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from pixiu_py.filters.ai.kvcache.calls import Calls, Tries
-from pixiu_py.filters.ai.kvcache.poller import base_url, credentials, may_ask
+from pixiu_py.filters.ai.kvcache.poller import base_url, may_ask, options_for
 from pixiu_py.filters.ai.kvcache.tokenize import Tokenizer, tokenize_request
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.filters.ai.kvcache.wire import PLAIN, CallFailed, Options, Wire
 from pixiu_py.stores.cache import BoundedMemoryCache
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
     base: str
     model: str
-    headers: dict[str, str]
+    options: Options
 
 
 class TokenSource:
@@ -98,7 +98,7 @@ class TokenSource:
             calls = self._calls(place.base)
 
             async def call(place: Place = place) -> array[int]:
-                return await self._tokenizer.tokens(place.base, request, place.model, self._timeout, place.headers)
+                return await self._tokenizer.tokens(place.base, request, place.model, self._timeout, place.options)
 
             try:
                 return await (calls.patiently(call) if patiently else calls.once(call))
@@ -113,11 +113,11 @@ class TokenSource:
         engines = [endpoint for endpoint in endpoints if may_ask(endpoint)]
         if self._base:
             name = engines[0].models.get(model, model) if engines else model
-            return [Place(self._base, name, {})]
+            return [Place(self._base, name, PLAIN)]
         self._turn += 1
         start = self._turn % len(engines) if engines else 0
         places = [
-            Place(base_url(endpoint), endpoint.models.get(model, model), credentials(endpoint))
+            Place(base_url(endpoint), endpoint.models.get(model, model), options_for(endpoint))
             for endpoint in (*engines[start:], *engines[:start])
         ]
         return sorted(places, key=lambda place: not self._calls(place.base).ready)

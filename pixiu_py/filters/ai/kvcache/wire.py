@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import (
@@ -42,6 +43,18 @@ class CallFailed(PixiuError):
         return self.kind in ("connect", "reset", "timeout")
 
 
+class Options(NamedTuple):
+    """How a service is called: fields to send, and how its certificate is looked at."""
+
+    headers: Mapping[str, str] = {}
+    verify: bool = True
+    #: Name in the certificate, when it is not the URL's.
+    server_name: str = ""
+
+
+PLAIN = Options()
+
+
 class Wire:
     """One pool of connections. ``per_host`` and ``total`` are most connections; 0: no limit.
 
@@ -71,23 +84,29 @@ class Wire:
         if session is not None:
             await session.close()
 
-    async def post(self, url: str, document: Any, timeout: float, headers: dict[str, str] | None = None) -> Any:
+    async def post(self, url: str, document: Any, timeout: float, options: Options = PLAIN) -> Any:
         """POST ``document`` as JSON; the answer's JSON. Raises ``CallFailed``."""
         data = document if isinstance(document, bytes) else orjson.dumps(document)
-        fields = {"Content-Type": "application/json", **(headers or {})}
-        return _parsed(await self._call("POST", url, data, timeout, fields))
+        return _parsed(await self._call("POST", url, data, timeout, options))
 
-    async def get(self, url: str, timeout: float, headers: dict[str, str] | None = None) -> bytes:
+    async def get(self, url: str, timeout: float, options: Options = PLAIN) -> bytes:
         """GET; the answer's bytes. Raises ``CallFailed``."""
-        return await self._call("GET", url, None, timeout, headers or {})
+        return await self._call("GET", url, None, timeout, options)
 
-    async def _call(self, method: str, url: str, data: bytes | None, timeout: float, headers: dict[str, str]) -> bytes:
+    async def _call(self, method: str, url: str, data: bytes | None, timeout: float, options: Options) -> bytes:
         if self._session is None:
             raise CallFailed("connect", "closed")
-        limit = ClientTimeout(total=timeout)
+        fields = {"Content-Type": "application/json", **options.headers} if data is not None else options.headers
         try:
             async with self._session.request(
-                method, url, data=data, headers=headers, timeout=limit, allow_redirects=False
+                method,
+                url,
+                data=data,
+                headers=fields,
+                timeout=ClientTimeout(total=timeout),
+                allow_redirects=False,
+                ssl=options.verify,
+                server_hostname=options.server_name or None,
             ) as response:
                 body = await _read(response)
                 if not 200 <= response.status < 300:

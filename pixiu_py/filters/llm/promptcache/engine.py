@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pixiu_py.filters.ai.kvcache.tokenize import Tokenizer, TokenizeRequest
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.filters.ai.kvcache.wire import CallFailed, Options, Wire
 from pixiu_py.filters.llm.promptcache.blocks import CHAT, TOOL_DEFINITION, Block, Breakpoint
 from pixiu_py.filters.llm.promptcache.count import CountFailed, Prompt, TokenCounter
 from pixiu_py.filters.llm.promptcache.outgoing import outgoing
@@ -55,7 +55,7 @@ class EngineCounter(TokenCounter):
         for point in points:
             request = chat_up_to(prompt, point.block, name)
             try:
-                tokens = await self._tokenizer.tokens(base, request, "", self._timeout, headers)
+                tokens = await self._tokenizer.tokens(base, request, "", self._timeout, Options(headers or {}))
             except CallFailed as error:
                 raise CountFailed("tokenize_failed", str(error)) from None
             counts.append(max(len(tokens), counts[-1] if counts else read))

@@ -15,7 +15,7 @@ from pixiu_py.filters.ai.kvcache.calls import Calls
 from pixiu_py.filters.ai.kvcache.controller import Held
 from pixiu_py.filters.ai.kvcache.coordinator import Coordinator, model_roots
 from pixiu_py.filters.ai.kvcache.index.remote import RemoteIndex, longest
-from pixiu_py.filters.ai.kvcache.poller import base_url, credentials, may_ask
+from pixiu_py.filters.ai.kvcache.poller import base_url, may_ask, options_for
 from pixiu_py.filters.ai.kvcache.strategy import EVICT, PIN, Decision
 from pixiu_py.filters.ai.kvcache.tokens import key_of, salt_of
 from pixiu_py.filters.ai.kvcache.wire import CallFailed
@@ -87,7 +87,7 @@ class CoordinatorIndex(RemoteIndex):
         engine = next((endpoint for endpoint in endpoints if may_ask(endpoint)), None)
         if engine is None:
             raise CallFailed("connect", "no endpoint tells the path of the model")
-        body = await self._wire.get(base_url(engine) + "/v1/models", self._tools.timeout, credentials(engine))
+        body = await self._wire.get(base_url(engine) + "/v1/models", self._tools.timeout, options_for(engine))
         try:
             roots = model_roots(orjson.loads(body))
         except orjson.JSONDecodeError:

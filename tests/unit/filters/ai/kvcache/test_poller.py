@@ -12,8 +12,8 @@ import pytest
 from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.types import Secret
 from pixiu_py.filters.ai.kvcache.load import Board
-from pixiu_py.filters.ai.kvcache.poller import LoadConfig, Poller, base_url, credentials, may_ask
-from pixiu_py.filters.ai.kvcache.wire import Wire
+from pixiu_py.filters.ai.kvcache.poller import LoadConfig, Poller, base_url, credentials, may_ask, options_for
+from pixiu_py.filters.ai.kvcache.wire import Options, Wire
 from tests.fakes import engine_data
 from tests.fakes.actions import respond, stall
 from tests.fakes.clusters import endpoint_config, make_cluster
@@ -101,3 +101,12 @@ def test_urls() -> None:
     assert base_url(endpoint) == "http://[::1]:8000"
     endpoint.scheme = "https"
     assert base_url(endpoint) == "https://[::1]:8000"
+
+
+def test_engines_are_called_as_the_proxy_calls_them() -> None:
+    """An address that was found for a name keeps the name, for the Host and for the certificate."""
+    endpoint = Endpoint("main", "a", "10.0.0.7", 8443)
+    endpoint.scheme, endpoint.server_name, endpoint.host_header = "https", "engine.example", "engine.example:8443"
+    assert options_for(endpoint) == Options({"Host": "engine.example:8443"}, True, "engine.example")
+    endpoint.scheme, endpoint.tls_verify = "http", False
+    assert options_for(endpoint) == Options({"Host": "engine.example:8443"}, False, "")

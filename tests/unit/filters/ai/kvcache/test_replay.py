@@ -7,6 +7,7 @@ import asyncio
 import pytest
 import zmq.asyncio
 
+from pixiu_py.filters.ai.kvcache import replay as module
 from pixiu_py.filters.ai.kvcache.replay import Replay, ReplayFailed, shifted
 from tests.fakes.kv_publisher import Publisher, message
 
@@ -37,6 +38,15 @@ async def test_garbage(frames: list[bytes]) -> None:
     async with Publisher("") as publisher:
         with pytest.raises(ReplayFailed):
             await asyncio.gather(_fetch(publisher, 0), publisher.send_replay(*frames))
+
+
+async def test_a_replay_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In messages, and in bytes."""
+    monkeypatch.setattr(module, "MAX_REPLAY", 100)
+    async with Publisher("") as publisher:
+        publisher.buffer = [(number, message(1.0, {"type": "x" * 60})) for number in range(2)]
+        with pytest.raises(ReplayFailed, match="more than 100 bytes"):
+            await asyncio.gather(_fetch(publisher, 0), publisher.serve_replay())
 
 
 async def test_silence_ends() -> None:

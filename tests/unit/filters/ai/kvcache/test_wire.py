@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from pixiu_py.filters.ai.kvcache import wire as wire_module
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.filters.ai.kvcache.wire import CallFailed, Options, Wire
 from tests.fakes.actions import close, respond, stall
 from tests.fakes.upstream import Action, Upstream, refusing_port
 
@@ -27,7 +27,7 @@ async def test_post_sends_and_reads_json(wire: Wire) -> None:
     """Documents are encoded; bytes go as they are."""
     async with Upstream(respond(body=b'{"ok": [1]}')) as upstream:
         assert await wire.post(f"http://{upstream.address}/a", {"x": 1}, 5.0) == {"ok": [1]}
-        await wire.post(f"http://{upstream.address}/a", b'{"y":  2}', 5.0, {"x-key": "k"})
+        await wire.post(f"http://{upstream.address}/a", b'{"y":  2}', 5.0, Options({"x-key": "k"}))
     assert [request.body for request in upstream.requests] == [b'{"x":1}', b'{"y":  2}']
     assert upstream.requests[1].header("x-key") == b"k"
     assert upstream.accepted == 1, "the connection is kept"
