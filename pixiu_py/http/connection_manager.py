@@ -18,12 +18,13 @@ from pixiu_py.http.request_id import request_id
 from pixiu_py.http.server import MAX_FIELD, RawRequest
 from pixiu_py.http.writer import ResponseWriter
 from pixiu_py.registry import Family, plugin
-from pixiu_py.routing.table import RouteTable
+from pixiu_py.routing.table import CompiledRoute, RouteTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pixiu_py.config.types import HttpFilterRef
+    from pixiu_py.http.request_head import RequestHead
 
 log = structlog.get_logger("pixiu_py.http")
 
@@ -91,7 +92,7 @@ class HttpConnectionManager:
             try:
                 table = self._routes
                 model = await _model(exchange.request) if table.needs_model(exchange.request) else ""
-                chain = self._route(exchange, model)
+                chain = self._route(exchange, raw.head, model)
                 response = await chain.decode(exchange)
                 if response is None:
                     raise GatewayError("no filter answered")
@@ -134,7 +135,16 @@ class HttpConnectionManager:
             exchange.request_id = request_id(request.headers)
         return exchange
 
-    def _route(self, exchange: Exchange, model: str) -> FilterChain:
+    def _route(self, exchange: Exchange, head: RequestHead, model: str) -> FilterChain:
+        table, route = head.route or (None, None)
+        if table is not self._routes or route is None:
+            route = self._find_route(exchange, head, model)
+        exchange.route = route
+        exchange.cluster = self._context.clusters.get(route.cluster)
+        chain: FilterChain = route.payload
+        return chain
+
+    def _find_route(self, exchange: Exchange, head: RequestHead, model: str) -> CompiledRoute[FilterChain]:
         request = exchange.request
         if request.method == "CONNECT":
             raise MethodNotAllowed("this is no forward proxy")
@@ -144,9 +154,9 @@ class HttpConnectionManager:
         if found is None:
             raise NoRoute("no route matches the request")
         route, exchange.path_values = found
-        exchange.route = route
-        exchange.cluster = self._context.clusters.get(route.cluster)
-        return route.payload
+        if not exchange.path_values and not self._routes.uses_models:
+            head.route = (self._routes, route)
+        return route
 
     def _head_too_large(self, request: Request) -> bool:
         fields = request.headers.raw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixiu_py.http.headers import LENGTH, Headers, Received, kind_of, received
 
@@ -22,6 +22,7 @@ class RequestHead:
         "method",
         "path",
         "query",
+        "route",
         "target",
         "upgrade",
         "version",
@@ -45,6 +46,8 @@ class RequestHead:
         self.keeps_alive = not (message.should_close or message.upgrade)
         #: The client may wait to be told to send its body.
         self.expects = "Expect" in message.headers
+        #: A table of routes and what it has found for every request with this head, where nothing else decides.
+        self.route: tuple[Any, Any] | None = None
 
     def _to_origin_form(self, message: RawRequestMessage) -> None:
         """The target without scheme and authority; the authority takes the place of Host (RFC 9112 §3.2.2)."""
@@ -63,6 +66,7 @@ class RequestHead:
         """The same head with another Content-Length."""
         head = copy(self)
         head.length = int(digits)
+        head.route = None
         head.fields = fields = Received(
             tuple([(name, digits if kind_of(name) == LENGTH else value) for name, value in self.fields.raw])
         )

@@ -173,7 +173,7 @@ def line(exchange: Exchange, now: float, wall: float) -> bytes:
             exchange.bytes_sent,
             b"%.3f" % ((exchange.first_byte - started) * 1e3) if exchange.first_byte else b"null",
             (now - started) * 1e3,
-            b",".join([_attempt(attempt) for attempt in attempts]),
+            _attempt(attempts[0]) if len(attempts) == 1 else b",".join([_attempt(attempt) for attempt in attempts]),
             b"" if usage is None else b',"usage":' + orjson.dumps(usage),
         )
     )

@@ -110,7 +110,7 @@ class Node(Generic[T]):
 class RouteTable(Generic[T]):
     """All routes of one connection manager. Raises ``ValueError`` for a route that ``match.problems()`` objects to."""
 
-    __slots__ = ("_depth", "_header_only", "_no_values", "_root", "_uses_models", "routes")
+    __slots__ = ("_depth", "_header_only", "_no_values", "_root", "routes", "uses_models")
 
     def __init__(self, routes: Sequence[tuple[Route, T]]) -> None:
         #: In config order.
@@ -120,7 +120,8 @@ class RouteTable(Generic[T]):
         self._header_only = _by_method(by_header, _config_order)
         self._root = _trie(by_path)
         self._depth = max((len(route.path.segments) for route in by_path), default=0)
-        self._uses_models = any(route.conditions.models is not None for route in self.routes)
+        #: True when some route depends on the body's model.
+        self.uses_models = any(route.conditions.models is not None for route in self.routes)
         self._no_values: dict[str, str] = {}
 
     def match(self, request: Request, model: str = "") -> Match[T] | None:
@@ -135,7 +136,7 @@ class RouteTable(Generic[T]):
 
     def needs_model(self, request: Request) -> bool:
         """True when ``match`` would answer differently for some model than for none: the body has to be read first."""
-        if not self._uses_models:
+        if not self.uses_models:
             return False
         route = self._find(request, self._split(request.path), None)
         return route is not None and route.conditions.models is not None

@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pixiu_py.config.model import (
+    HeaderMatch,
     HttpConnectionManagerConfig,
     HttpServerConfig,
     Route,
@@ -249,6 +250,23 @@ async def test_body_without_a_model_has_none(body: bytes) -> None:
     """And is no fault: another route may take it."""
     matches = RouteMatch(prefix="/", models=["gpt-*"]), RouteMatch(prefix="/x")
     assert (await asked(Script(), *matches, method="POST", body=body)).status == 200
+
+
+async def test_each_request_of_a_connection_finds_its_own_route() -> None:
+    """Also where the heads are the same, or nearly so."""
+    matches = [
+        RouteMatch(path="/x/:name"),
+        RouteMatch(prefix="/y", headers=[HeaderMatch(name="content-length", values=["3"])]),
+        RouteMatch(prefix="/y"),
+    ]
+    script = Script()
+    async with serving(manager_of(script, *matches)) as client:
+        for target, body in [("/x/a", b"")] * 3 + [("/y", b"abc"), ("/y", b"ab"), ("/y", b"ab"), ("/y", b"abc")]:
+            assert (await client.request("POST", target, body=body)).status == 200
+    found = [(exchange.route.position, exchange.path_values) for exchange in script.exchanges if exchange.route]
+    assert found == [(0, {"name": "a"})] * 3 + [(1, {}), (2, {}), (2, {}), (1, {})]
+    values = [exchange.path_values for exchange in script.exchanges[:3]]
+    assert values[0] is not values[1] is not values[2]
 
 
 async def test_head_that_is_too_large_is_refused() -> None:

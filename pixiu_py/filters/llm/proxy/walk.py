@@ -50,7 +50,6 @@ class Walk:
         "_candidates",
         "_cluster",
         "_deadline",
-        "_dialect",
         "_error",
         "_exchange",
         "_failed",
@@ -81,7 +80,6 @@ class Walk:
         self._model = model
         self._candidates = cluster.candidates(model)
         self._onward = forwarded(exchange.request.headers)
-        self._dialect = dialect_of(exchange.request.path)
         self._tried: set[Endpoint] = set()
         if self._plan is not None and self._plan.models:
             self._models = self._plan.models
@@ -96,7 +94,7 @@ class Walk:
     @property
     def dialect(self) -> Dialect:
         """The API that the client speaks."""
-        return self._dialect
+        return dialect_of(self._exchange.request.path)
 
     def answer(self) -> Coroutine[Any, Any, Response]:
         """The first good answer of an endpoint, or the most informative failure. Raises ``UpstreamTimeout`` (total)."""
@@ -311,7 +309,7 @@ class Walk:
             return Response(status, upstream.headers, whole, upstream.reason)
         body: Body = TimedBody(upstream, self._deadline) if self._deadline else upstream
         if events:
-            body = EventStreamBody(body, self._dialect, self._exchange, self._proxy.config.event_limit)
+            body = EventStreamBody(body, self.dialect, self._exchange, self._proxy.config.event_limit)
         return Response(status, upstream.headers, body, upstream.reason)
 
     def _accepted(
