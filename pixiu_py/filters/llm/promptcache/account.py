@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pixiu_py.filters.llm.promptcache.blocks import CHAT
 from pixiu_py.filters.llm.promptcache.classify import NOTHING_MARKED, Outcome
 from pixiu_py.filters.llm.promptcache.outgoing import Places, outgoing
-from pixiu_py.filters.llm.promptcache.usage import ZERO, Split, foreign, scrubbed, told, totals
+from pixiu_py.filters.llm.promptcache.usage import ZERO, foreign, scrubbed, told, totals
 from pixiu_py.stores.ledger.cost import Tokens
 
 if TYPE_CHECKING:
@@ -24,31 +24,38 @@ _FAILED = Outcome(skipped="error", degraded=True)
 class Account:
     """The account of one exchange."""
 
-    __slots__ = (
-        "_edited",
-        "_late",
-        "_prompt_tokens",
-        "api",
-        "asks_usage",
-        "classified_model",
-        "complete",
-        "document",
-        "failed",
-        "hides_usage",
-        "is_active",
-        "is_refused",
-        "keeps_foreign",
-        "marked",
-        "model",
-        "principal",
-        "prompt",
-        "saw_usage",
-        "scrubs",
-        "task",
-        "telemetry",
-        "tokens",
-        "was_capped",
-    )
+    # Most requests leave most of these as they are: defaults of the class cost nothing.
+
+    # --- about the request
+    #: ``cache_control`` stands somewhere in the body.
+    marked = False
+    telemetry: Places | None = None
+    #: What is to be classified; None: nothing is marked.
+    prompt: Prompt | None = None
+    #: A stream whose usage the client did not ask for, and we do.
+    asks_usage = False
+    hides_usage = False
+    _edited: tuple[bytes, bool, bytes] | None = None
+
+    # --- about the answer
+    #: The split is told; else the answer is only read along with, or scrubbed.
+    is_active = False
+    keeps_foreign = False
+    scrubs = False
+    task: asyncio.Task[Outcome] | None = None
+    #: The model for which it runs, or would.
+    classified_model = ""
+    #: There was too much to do already.
+    is_refused = False
+    _late = False
+    _prompt_tokens: int | None = None
+    saw_usage = False
+    #: The endpoint has told of an error.
+    failed = False
+    #: The answer has come to its own end.
+    complete = False
+    was_capped = False
+    tokens = Tokens()
 
     def __init__(self, api: Api, document: dict[str, Any], principal: str, model: str) -> None:
         self.api = api
@@ -57,34 +64,6 @@ class Account:
         self.principal = principal
         #: The model that the client names; from the answer on the one that served.
         self.model = model
-        # --- about the request
-        self.marked = False
-        self.telemetry: Places | None = None
-        #: What is to be classified; None: nothing is marked.
-        self.prompt: Prompt | None = None
-        #: A stream whose usage the client did not ask for, and we do.
-        self.asks_usage = False
-        self.hides_usage = False
-        self._edited: tuple[bytes, bool, bytes] | None = None
-        # --- about the answer
-        #: The split is told; else the answer is only read along with, or scrubbed.
-        self.is_active = False
-        self.keeps_foreign = False
-        self.scrubs = False
-        self.task: asyncio.Task[Outcome] | None = None
-        #: The model for which it runs.
-        self.classified_model = ""
-        #: There was too much to do already.
-        self.is_refused = False
-        self._late = False
-        self._prompt_tokens: int | None = None
-        self.saw_usage = False
-        #: The endpoint has told of an error.
-        self.failed = False
-        #: The answer has come to its own end.
-        self.complete = False
-        self.was_capped = False
-        self.tokens = Tokens()
 
     # --- on the way out --------------------------------------------------------------------------------------------
 
@@ -146,18 +125,27 @@ class Account:
         if self.keeps_foreign:
             own = foreign(self.api, usage)
             if own != ZERO:
-                self._count(totals(self.api, usage), own)
+                self._count(Tokens(*totals(self.api, usage)[:2], *own))
                 return None
         said = told(self.api, usage, self.outcome.split, self._prompt_tokens)
         self.was_capped = said.was_capped
-        self._count(said.tokens, Split(*said.tokens[2:]))
+        self._count(said.tokens)
         return said.usage
 
-    def _count(self, sums: Tokens, split: Split = ZERO) -> None:
+    def _count(self, tokens: Tokens) -> None:
         """Counts are running totals: the last word counts, and what it leaves out was said before."""
-        prompt = sums.prompt or self.tokens.prompt
-        self._prompt_tokens = prompt or None
-        self.tokens = Tokens(prompt, sums.completion or self.tokens.completion, *split)
+        before = self.tokens
+        if not tokens.prompt or not tokens.completion:
+            tokens = tokens._replace(
+                prompt=tokens.prompt or before.prompt, completion=tokens.completion or before.completion
+            )
+        self._prompt_tokens = tokens.prompt or None
+        self.tokens = tokens
+
+    @property
+    def saw_split(self) -> bool:
+        """True when any of the input was read or written."""
+        return self.tokens[2:] != ZERO
 
     def is_hidden(self, document: dict[str, Any]) -> bool:
         """True for the frame that there is only because we asked for it."""

@@ -31,6 +31,17 @@ class Answers:
         self._meters = meters
         self._tasks = tasks
 
+    def at_once(self, response: Response, account: Account) -> bool:
+        """Do it without waiting, for a document that is here and a classification that is done: the usual case."""
+        body = response.body
+        if not isinstance(body, bytes) or not account.is_decided:
+            return False
+        headers = response.headers
+        if headers.get("content-type") != _JSON[0] or "content-encoding" in headers:
+            return False
+        response.body = told_document(account, body)
+        return True
+
     async def account(self, exchange: Exchange, account: Account) -> None:
         """Let the answer of an exchange tell what its account knows, if it is one that can."""
         response = exchange.response

@@ -6,6 +6,7 @@ running totals before that says what is known by then.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 #: A chunk that ends so ends with an event, unless it began in the middle of one.
 _ENDS = (b"\n\n", b"\n\r\n")
+_NULL_USAGE = re.compile(rb'"usage"\s*:\s*null').findall
 #: How many of the last pieces are looked at to tell whether a stream was complete.
 _TAIL = 8
 
@@ -53,7 +55,7 @@ class EventSink:
             if not chunk:
                 return True
         ends = chunk.endswith(_ENDS)
-        if self._clean and ends and b'"usage"' not in chunk and b"error" not in chunk and not self._held:
+        if self._clean and ends and not self._held and _tells_nothing(chunk):
             self._tail.append(chunk)
             return self._sink.write(chunk)
         events = self._parser.feed(chunk)
@@ -144,6 +146,14 @@ class EventSink:
         if account.is_hidden(document):
             return b""
         return event.raw if said is None else edited(event.raw, data, replaced(data, path, said))
+
+
+def _tells_nothing(chunk: bytes) -> bool:
+    """True for whole events without usage and without an error: most of them. Usage that is null is none."""
+    if b"error" in chunk:
+        return False
+    mentions = chunk.count(b'"usage"')
+    return not mentions or len(_NULL_USAGE(chunk)) == mentions
 
 
 def _inflated(inflater: Inflater, chunk: bytes) -> bytes:

@@ -207,7 +207,9 @@ class PromptCache(HttpFilter):
         account.scrubs = self.config.scrub_inactive
         if account.is_active and account.prompt is not None and account.classified_model != account.model:
             self._classify(exchange, account, account.model)
-        if account.is_active or self._reads_all or account.hides_usage:
+        if not (account.is_active or self._reads_all or account.hides_usage):
+            return
+        if not self._answers.at_once(response, account):
             await self._answers.account(exchange, account)
 
     def done(self, exchange: Exchange) -> None:
@@ -239,7 +241,8 @@ class PromptCache(HttpFilter):
             return
         outcome = account.outcome
         meters.requests.inc((outcome.name,))
-        meters.served(account.model, Split(*account.tokens[2:]))
+        if account.saw_split:
+            meters.served(account.model, Split(*account.tokens[2:]))
         if account.was_capped:
             meters.capped.inc()
         self._commits.submit(outcome)

@@ -17,19 +17,17 @@ from pixiu_py.stores.ledger.cost import MOST_TOKENS, Tokens, capped
 from pixiu_py.stores.promptcache.base import Tier
 
 #: What endpoints write about caches of their own. With ``replace`` none of it is left.
-FOREIGN = (
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation",
-    "prompt_cache_hit_tokens",
-    "prompt_cache_miss_tokens",
-    "cache_discount",
+FOREIGN = frozenset(
+    (
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+        "cache_creation",
+        "prompt_cache_hit_tokens",
+        "prompt_cache_miss_tokens",
+        "cache_discount",
+    )
 )
-_TIER_FIELDS: dict[Tier, str] = {
-    "5m": "ephemeral_5m_input_tokens",
-    "1h": "ephemeral_1h_input_tokens",
-    "24h": "ephemeral_24h_input_tokens",
-}
+_TIER_FIELDS = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "ephemeral_24h_input_tokens")
 
 
 class Split(NamedTuple):
@@ -66,9 +64,9 @@ class Told(NamedTuple):
 
 def counted(value: Any) -> int:
     """A number of tokens; anything that is none counts as 0."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
-        return int(value)
-    return 0
+    if type(value) is int:
+        return value if 0 <= value <= MOST_TOKENS else 0
+    return int(value) if type(value) is float and 0 <= value <= MOST_TOKENS else 0
 
 
 def _has_count(usage: dict[str, Any], key: str) -> bool:
@@ -83,7 +81,7 @@ def foreign(api: Api, usage: dict[str, Any]) -> Split:
     read = counted(usage.get("cache_read_input_tokens")) or listed or counted(usage.get("prompt_cache_hit_tokens"))
     by_tier = usage.get("cache_creation")
     if type(by_tier) is dict:
-        tiers = [counted(by_tier.get(field)) for field in _TIER_FIELDS.values()]
+        tiers = [counted(by_tier.get(field)) for field in _TIER_FIELDS]
         if any(tiers):
             return Split(read, *tiers)
     return Split(read, counted(usage.get("cache_creation_input_tokens")))
@@ -99,6 +97,15 @@ def totals(api: Api, usage: dict[str, Any]) -> Tokens:
     return Tokens(prompt, counted(usage.get("output_tokens")))
 
 
+def _own(usage: dict[str, Any]) -> dict[str, Any]:
+    """A copy without what the endpoint says of its cache."""
+    changed = usage.copy()
+    if not FOREIGN.isdisjoint(changed):
+        for name in FOREIGN:
+            changed.pop(name, None)
+    return changed
+
+
 def _details_key(api: Api) -> str:
     return "prompt_tokens_details" if api is CHAT else "input_tokens_details"
 
@@ -109,16 +116,18 @@ def told(api: Api, usage: dict[str, Any], split: Split, prompt: int | None = Non
     ``prompt``: the whole input if it is known from elsewhere and this object does not say it. Where nobody says it, nothing
     is cut.
     """
+    if split is ZERO and api is CHAT and FOREIGN.isdisjoint(usage):
+        return _told_zeros(usage)
     sums = totals(api, usage)
     key = "prompt_tokens" if api is CHAT else "input_tokens"
     is_known = _has_count(usage, key)
     if not is_known and prompt is not None:
         sums, is_known = sums._replace(prompt=prompt), True
     fitted = split
-    if is_known:
+    if is_known and split is not ZERO:
         cut = capped(Tokens(sums.prompt, 0, *split))
         fitted = Split(cut.read, cut.write_5m, cut.write_1h, cut.write_24h)
-    changed = {name: value for name, value in usage.items() if name not in FOREIGN}
+    changed = _own(usage)
     if api is MESSAGES:
         if is_known:
             changed[key] = sums.prompt - fitted.read - fitted.written
@@ -127,8 +136,24 @@ def told(api: Api, usage: dict[str, Any], split: Split, prompt: int | None = Non
     if api is CHAT or api is MESSAGES:
         changed["cache_read_input_tokens"] = fitted.read
         changed["cache_creation_input_tokens"] = fitted.written
-        changed["cache_creation"] = dict(zip(_TIER_FIELDS.values(), fitted[1:], strict=True))
+        changed["cache_creation"] = {
+            "ephemeral_5m_input_tokens": fitted.write_5m,
+            "ephemeral_1h_input_tokens": fitted.write_1h,
+            "ephemeral_24h_input_tokens": fitted.write_24h,
+        }
     return Told(changed, Tokens(sums.prompt, sums.completion, *fitted), fitted != split)
+
+
+def _told_zeros(usage: dict[str, Any]) -> Told:
+    """The same, in short, for the most frequent case: a chat without a split."""
+    changed = {
+        **usage,
+        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0,
+        "cache_creation": dict.fromkeys(_TIER_FIELDS, 0),
+    }
+    _tell_details(changed, "prompt_tokens_details", ZERO, with_writes=False)
+    return Told(changed, Tokens(counted(usage.get("prompt_tokens")), counted(usage.get("completion_tokens"))))
 
 
 def _tell_details(usage: dict[str, Any], key: str, split: Split, *, with_writes: bool) -> None:
@@ -146,9 +171,9 @@ def scrubbed(api: Api, usage: dict[str, Any]) -> dict[str, Any] | None:
     details = usage.get(_details_key(api))
     listed = details.get("cached_tokens", 0) if type(details) is dict else 0
     is_dirty = listed != 0 or type(listed) is not int
-    if not is_dirty and not any(key in usage for key in FOREIGN):
+    if not is_dirty and FOREIGN.isdisjoint(usage):
         return None
-    changed = {name: value for name, value in usage.items() if name not in FOREIGN}
+    changed = _own(usage)
     if is_dirty and type(details) is dict:
         changed[_details_key(api)] = {**details, "cached_tokens": 0}
     if api is MESSAGES and _has_count(usage, "input_tokens"):
@@ -160,15 +185,15 @@ def scrubbed(api: Api, usage: dict[str, Any]) -> dict[str, Any] | None:
 
 #: In JSON these bytes are the key and nothing else: inside of a text the quotes would be escaped.
 has_usage = re.compile(rb'"usage"\s*:\s*\{').search
-_USAGE_KEY = re.compile(rb'"usage"\s*:\s*(?=\{)')
+_USAGE_KEY = re.compile(rb'"usage"\s*:\s*(?=\{)').search
 
 
 def replaced(text: bytes, path: tuple[str, ...], new: dict[str, Any]) -> bytes:
     """``text``, a JSON document, with ``new`` for the object at ``path``, which ends in ``usage``. All else stays."""
-    found = list(_USAGE_KEY.finditer(text))
-    if len(found) == 1:
-        start = found[0].end()
-        return apply(text, [Edit(start, end_of(text, start), orjson.dumps(new))])
+    found = _USAGE_KEY(text)
+    if found is not None and _USAGE_KEY(text, found.end()) is None:
+        start = found.end()
+        return b"%b%b%b" % (text[:start], orjson.dumps(new), text[end_of(text, start) :])
     shape = Shape("usage")
     for key in reversed(path):
         shape = Shape("", {key: shape})
