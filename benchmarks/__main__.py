@@ -24,7 +24,19 @@ from benchmarks.svg import draw
 
 #: What other gateways, which proxy LLM requests only, can be asked as well.
 PEER_SCENARIOS = ("plain", "sse", "sse_burst", "latency", "memory", "start")
-SCENARIOS = ("plain", "sse", "sse_burst", "latency", "memory", "start", "bodies", "workers", "growth", "sessions")
+SCENARIOS = (
+    "plain",
+    "sse",
+    "sse_burst",
+    "latency",
+    "memory",
+    "start",
+    "bodies",
+    "workers",
+    "growth",
+    "sessions",
+    "promptcache",
+)
 
 
 def main() -> int:

@@ -35,12 +35,15 @@ from pixiu_py.stores.promptcache.sweep import Sweeper
 from pixiu_py.tasks import Tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.http.exchange import Exchange, Request
 
 #: Key in ``exchange.params`` of an exchange's ``Account``.
 ACCOUNT = "promptcache.account"
 _MARKER = MARKER.encode()
+_IDENTITY = (b"Accept-Encoding", b"identity")
 
 
 @plugin(Family.HTTP_FILTER, "dgp.filter.llm.promptcache")
@@ -109,7 +112,7 @@ class PromptCache(HttpFilter):
         account.marked = _MARKER in body
         plan: Plan | None = exchange.params.get(PLAN)
         models = (plan.models if plan is not None else ()) or (model,)
-        is_enabled = bool(principal) and any(self._floor(name) is not None for name in models)
+        is_enabled = bool(principal) and self._any_enabled(models)
         if is_enabled and account.marked:
             refused = self._read(exchange, account, models[0], len(body))
             if refused is not None:
@@ -161,12 +164,19 @@ class PromptCache(HttpFilter):
             plan_of(exchange).edits.append(account.edit)
         headers = exchange.request.headers
         if self.config.upstream_encoding == "identity" and headers.get("accept-encoding", "identity") != "identity":
-            headers.set("Accept-Encoding", "identity")
+            headers.put(_IDENTITY)
 
     def _floor(self, model: str) -> int | None:
         """Fewest tokens of a prefix of this model; None: it is not cached."""
         tariff = self._books.tariff(model, time.time())
         return tariff.min_prefix_tokens if tariff is not None else None
+
+    def _any_enabled(self, models: Sequence[str]) -> bool:
+        now = time.time()
+        for model in models:  # noqa: SIM110 - mostly there is one, and a generator costs more than the look
+            if self._books.tariff(model, now) is not None:
+                return True
+        return False
 
     # --- the classification ----------------------------------------------------------------------------------------
 

@@ -185,13 +185,13 @@ def scrubbed(api: Api, usage: dict[str, Any]) -> dict[str, Any] | None:
 
 #: In JSON these bytes are the key and nothing else: inside of a text the quotes would be escaped.
 has_usage = re.compile(rb'"usage"\s*:\s*\{').search
-_USAGE_KEY = re.compile(rb'"usage"\s*:\s*(?=\{)').search
+_USAGE_KEY = re.compile(rb'"usage"\s*:\s*(?=\{)').match
 
 
 def replaced(text: bytes, path: tuple[str, ...], new: dict[str, Any]) -> bytes:
     """``text``, a JSON document, with ``new`` for the object at ``path``, which ends in ``usage``. All else stays."""
-    found = _USAGE_KEY(text)
-    if found is not None and _USAGE_KEY(text, found.end()) is None:
+    found = _USAGE_KEY(text, text.find(b'"usage"')) if text.count(b'"usage"') == 1 else None
+    if found is not None:
         start = found.end()
         return b"%b%b%b" % (text[:start], orjson.dumps(new), text[end_of(text, start) :])
     shape = Shape("usage")
