@@ -109,7 +109,7 @@ def _mark_last(last: int, tier: Tier, breakpoints: list[Breakpoint]) -> None:
         return
     if len(breakpoints) == MAX_BREAKPOINTS:
         raise MarkerError(
-            "automatic_no_slot", f"{MAX_BREAKPOINTS} blocks are marked: none is left for the automatic one"
+            "automatic_no_slot", f"{MAX_BREAKPOINTS} blocks are marked: none is left for the top-level cache_control"
         )
     breakpoints.append(Breakpoint(last, tier))
 

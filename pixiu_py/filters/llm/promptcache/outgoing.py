@@ -74,7 +74,7 @@ def outgoing(api: Api, body: bytes, *, markers: bool, telemetry: Places | None, 
     top: Container | None = None
     for container in find(body, _SHAPES[api.name]):
         if container.tag == _OPTIONS:
-            options = container
+            options = container if body.startswith(b"{", container.start) else None
         elif container.tag == _PARTS:
             edits += without(container, (telemetry or {}).get(container.place, ()))
         elif markers:
