@@ -48,12 +48,16 @@ class PromptCacheConfig(Model, frozen=True):
     index: Annotated[IndexRef, doc("Where cached prefixes are remembered.")] = field(
         default_factory=lambda: IndexRef(name="sqlite", config={"path": "./promptcache.db"})
     )
-    ledger: Annotated[LedgerRef | None, doc("Where usage is written and tariffs are kept; absent: nowhere.")] = None
+    ledger: Annotated[
+        LedgerRef | None, doc("Where usage is written, and tariffs and keys are kept; absent: nowhere.")
+    ] = None
     enabled_ttls: Annotated[
         list[Tier], Meta(min_length=1, description="Tiers that clients may ask for: 5m, 1h, 24h.")
     ] = field(default_factory=lambda: ["5m", "1h"])
     default_ttl: Annotated[Tier, doc("Tier of a marker that names none.")] = "5m"
-    principals: Annotated[list[PrincipalConfig], doc("Keys and their owners; an unknown key caches nothing.")] = []
+    principals: Annotated[
+        list[PrincipalConfig], doc("Keys and their owners; the ledger may know more. An unknown key caches nothing.")
+    ] = []
     tariffs: Annotated[list[Tariff], doc("Models that are cached; the ledger's tariffs come before these.")] = []
     tokenizer: Annotated[TokenizerConfig, doc("Who counts tokens.")] = field(default_factory=TokenizerConfig)
     telemetry_blocks: Annotated[TelemetryConfig, doc("What is no part of a prompt.")] = field(

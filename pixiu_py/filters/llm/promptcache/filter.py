@@ -57,7 +57,6 @@ class PromptCache(HttpFilter):
         super().__init__(config, context)
         self._tiers = Tiers(config.enabled_ttls, config.default_ttl)
         self._telemetry = Telemetry(config.telemetry_blocks.prefixes)
-        self._principals = Principals(config.principals)
         self._meters = Meters(context.metrics)
         self._tasks = Tasks("prompt cache", config.max_classifying + 1)
         self._index = make_index(config.index, context.registry)
@@ -73,6 +72,7 @@ class PromptCache(HttpFilter):
         self._classifier = Classifier(self._index, self._counter, time.time, self._commits.settled)
         ledger = make_ledger(config.ledger, context.registry) if config.ledger is not None else None
         self._books = Books(config.tariffs, ledger, context.metrics)
+        self._principals = Principals(config.principals, self._books.owner)
         self._answers = Answers(config, self._meters, self._tasks)
         #: Requests of nobody known are of interest, too.
         self._reads_all = ledger is not None or config.scrub_inactive

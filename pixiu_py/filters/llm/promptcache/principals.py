@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from hashlib import sha256
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
 from pixiu_py.config.types import Model, Secret, doc
+from pixiu_py.stores.ledger.keys import key_digest
 
 if TYPE_CHECKING:
     from pixiu_py.http.headers import Headers
@@ -22,21 +22,20 @@ class PrincipalConfig(Model, frozen=True):
 
 
 class Principals:
-    """The owners of keys."""
+    """The owners of keys. ``elsewhere`` knows more of them, by digest; those of the configuration come first."""
 
-    __slots__ = ("_by_digest",)
+    __slots__ = ("_by_digest", "_elsewhere")
 
-    def __init__(self, configured: Iterable[PrincipalConfig]) -> None:
-        self._by_digest = {digest(entry.key.reveal()): entry.principal for entry in configured}
+    def __init__(self, configured: Iterable[PrincipalConfig], elsewhere: Callable[[bytes], str]) -> None:
+        self._by_digest = {key_digest(entry.key.reveal()): entry.principal for entry in configured}
+        self._elsewhere = elsewhere
 
     def find(self, key: str) -> str:
         """The owner of a key; empty when nobody is known."""
-        return self._by_digest.get(digest(key), "") if key else ""
-
-
-def digest(key: str) -> bytes:
-    """What stands for a key wherever it is kept."""
-    return sha256(key.encode("utf-8", "surrogateescape")).digest()
+        if not key:
+            return ""
+        digest = key_digest(key)
+        return self._by_digest.get(digest) or self._elsewhere(digest)
 
 
 def api_key(headers: Headers) -> str:
