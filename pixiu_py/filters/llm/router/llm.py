@@ -60,12 +60,13 @@ class LlmDecider(Decider):
         prompt = build_prompt(routes, conversation, config.max_prompt_tokens, config.max_messages)
         if prompt is None:
             return None
+        names = [route.name for route in routes]
         try:
-            return read_answer(_content(await self._ask(prompt)), [route.name for route in routes]) or NO_ROUTE
+            return read_answer(_content(await self._ask(prompt, names)), names) or NO_ROUTE
         except (AnswerError, CallFailed) as error:
             raise DeciderError(error.kind, str(error)) from error
 
-    async def _ask(self, prompt: str) -> bytes:
+    async def _ask(self, prompt: str, names: list[str]) -> bytes:
         config = self.config
         question: dict[str, Any] = {
             "model": config.model,
@@ -74,6 +75,8 @@ class LlmDecider(Decider):
         }
         if config.max_tokens:
             question["max_tokens"] = config.max_tokens
+        if config.structured:
+            question["response_format"] = {"type": "json_schema", "json_schema": _schema(names)}
         endpoint = self._endpoint()
         question["model"] = endpoint.models.get(config.model) or config.model
         cooldown = endpoint.cooldown
@@ -107,6 +110,13 @@ class LlmDecider(Decider):
         if endpoint is None:
             raise CallFailed("resting" if candidates else "no_endpoint")
         return endpoint
+
+
+def _schema(names: list[str]) -> dict[str, Any]:
+    """What an answer may be: at most one of these names."""
+    route = {"type": "array", "items": {"type": "string", "enum": names}, "maxItems": 1}
+    schema = {"type": "object", "properties": {"route": route}, "required": ["route"], "additionalProperties": False}
+    return {"name": "route", "strict": True, "schema": schema}
 
 
 def _content(body: bytes) -> str:

@@ -68,6 +68,10 @@ class RouterModel(Model, frozen=True):
     max_messages: Annotated[int, Meta(ge=1, description="Of a conversation no more than the last ones are shown.")] = 16
     max_answer: Annotated[Size, doc("A longer answer is none.")] = 64 * 1024
     max_tokens: Annotated[int, Meta(ge=0, description="`max_tokens` of the question; 0: not sent.")] = 0
+    structured: Annotated[
+        bool,
+        doc("Ask for an answer that follows a JSON schema (`response_format`): helps small models keep to the names."),
+    ] = False
 
     def __post_init__(self) -> None:
         if bool(self.endpoint) == bool(self.cluster):

@@ -62,6 +62,17 @@ async def test_question() -> None:
     assert '{"role":"user","content":"hello"}' in message["content"]
 
 
+async def test_structured_question_names_the_routes() -> None:
+    """And nothing else may be answered."""
+    async with Upstream(chat('{"route":["code"]}')) as upstream:
+        decider = LlmDecider(RouterModel(endpoint=f"http://{upstream.address}/v1", structured=True), make_context())
+        assert await decider.decide(HELLO, ROUTES) == "code"
+        await decider.close()
+        asked = orjson.loads(upstream.request.body)["response_format"]
+    assert asked["type"] == "json_schema"
+    assert asked["json_schema"]["schema"]["properties"]["route"]["items"]["enum"] == ["code", "chat"]
+
+
 @pytest.mark.parametrize("content", ['{"route": []}', "", None, "other"])
 async def test_no_route(content: Any) -> None:
     """Also when the model says nothing at all."""
