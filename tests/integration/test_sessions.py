@@ -36,6 +36,13 @@ def cache(request: pytest.FixtureRequest) -> Iterator[Block]:
         yield {"type": "redis", "url": server.url, "tenant_header": "x-tenant"}
 
 
+@pytest.fixture
+def redis() -> Iterator[Service]:
+    """A real Redis."""
+    with redis_server() as server:
+        yield server
+
+
 class Talk:
     """A gateway with sessions, before two models that speak every API."""
 
@@ -239,6 +246,24 @@ async def served(running: RunningGateway, text: str, **more: Any) -> str:
     return model.decode()
 
 
+@pytest.mark.parametrize("mode", ["pin", "user-turn", "budget"])
+async def test_pin_to_a_model_that_is_gone_is_none(gateway: StartGateway, redis: Service, mode: str) -> None:
+    """After a change of the file, what an older gateway has pinned is decided anew, and pinned anew."""
+    routing = {"session_cache": {"type": "redis", "url": redis.url}, "session_mode": mode}
+    async with Upstream(lambda _: chat("x")) as model:
+        before = await gateway(router_conf(model, model, routing).replace("big", "old"), make_decider())
+        path, body = says("chat", "code")
+        headers, content = {AFFINITY: "s1"}, orjson.dumps(body)
+        assert (await before.request("POST", path, headers, content)).header("x-pixiu-model") == b"old"
+        await before.stop()
+        decider = make_decider()
+        after = await gateway(router_conf(model, model, routing), decider)
+        tool = orjson.dumps(says("chat", "talk", tool=True)[1])
+        for _ in range(2):
+            assert (await after.request("POST", path, headers, tool)).header("x-pixiu-model") == b"small"
+        assert decider.asked == 1  # type: ignore[attr-defined]
+
+
 # --- the other modes -------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +284,32 @@ async def test_tool_loop_stays(talk: Talk, cache: Block, api: str, stream: bool)
     assert await ask(running, "code", api=api, tool=True, model="other") == "big"
     assert await ask(running, "code", api=api, tool=True) == "small"
     assert talk.decisions == 1
+
+
+PRICES = {
+    "type": "cost",
+    "provider": "static",
+    "prices": {"big": {"input": 3, "output": 9, "cache_read": 0.3}, "small": {"input": 5, "output": 9, "cache_read": 0.5}},
+}  # fmt: skip
+
+
+async def test_budget_holds_a_conversation_until_it_has_earned_its_switch(gateway: StartGateway, cache: Block) -> None:
+    """Mode budget, with the tokens that the answers tell.
+
+    A switch costs 5 - 0.3 per token, and a warm turn adds 0.3 per token to the baseline. All of that may be spent here: so
+    the 16th turn that asks for it gets it.
+    """
+    routing = {"session_cache": cache, "session_mode": "budget", "routing_budget": {"max_switch_spend_pct": 100}}
+    usage = {"prompt_tokens": 1000, "completion_tokens": 1, "total_tokens": 1001}
+    async with (
+        Upstream(lambda _: chat("big", usage=usage)) as big,
+        Upstream(lambda _: chat("small", usage=usage)) as small,
+    ):
+        text = router_conf(big, small, routing, model_metrics_sources=[PRICES])
+        running = await gateway(text, make_decider())
+        assert await served(running, "code") == "big"
+        models = [await served(running, "talk") for _ in range(16)]
+    assert models == ["big"] * 15 + ["small"]
 
 
 async def test_conversation_is_recognised_without_an_id(talk: Talk, cache: Block) -> None:
@@ -291,14 +342,54 @@ async def test_openai_sdk_keeps_its_session(talk: Talk, cache: Block) -> None:
     assert talk.decisions == 1
 
 
+# --- the decision endpoint -------------------------------------------------------------------------------------------
+
+
+async def decide(running: RunningGateway, text: str | None, id_: str = "s1", api: str = "chat") -> Block:
+    """The answer of the decision endpoint, save its trace. No text: a body that is none."""
+    path, body = says(api, text or "")
+    content = b"{broken" if text is None else orjson.dumps(body)
+    reply = await running.request("POST", "/routing" + path, {AFFINITY: id_} if id_ else {}, content)
+    assert reply.status == 200, reply.body
+    found: Block = orjson.loads(reply.body)
+    assert found.pop("trace_id")
+    return found
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_decisions_are_pinned(talk: Talk, cache: Block, api: str) -> None:
+    """Sequences 1 and 2: the whole list at first, the pinned model afterwards, whatever is asked."""
+    running = await talk.gateway(session_cache=cache)
+    whole = {"models": ["big", "small"], "route": "code", "pinned": False, "switched": False}
+    assert await decide(running, "code", "", api) == whole
+    assert await decide(running, "code", "", api) == whole
+    assert talk.decisions == 2
+    assert await decide(running, "code", "s1", api) == {**whole, "session_id": "s1"}
+    pinned = {**whole, "models": ["big"], "session_id": "s1", "pinned": True}
+    assert await decide(running, "talk", "s1", api) == pinned
+    assert await decide(running, None, "s1", api) == pinned  # sequence 4: its body is not looked at
+    assert talk.decisions == 1
+
+
+async def test_pins_of_decisions_and_of_answers_are_the_same(talk: Talk, cache: Block) -> None:
+    """Sequence 3, both ways."""
+    running = await talk.gateway(session_cache=cache)
+    await decide(running, "code", "d")
+    assert await ask(running, "talk", "d") == "big"
+    assert await ask(running, "talk", "p") == "small"
+    assert (await decide(running, "code", "p"))["models"] == ["small"]
+    assert talk.decisions == 2
+
+
+async def test_decision_without_a_route_pins_nothing(talk: Talk, cache: Block) -> None:
+    """Sequence 9: neither that endpoint nor the proxy ever asks for a model called none."""
+    running = await talk.gateway(session_cache=cache)
+    answer = await decide(running, "hello")
+    assert (answer["models"], answer["route"], answer["pinned"]) == (["none"], None, False)
+    assert await ask(running, "code") == "big"
+
+
 # --- a shared store --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def redis() -> Iterator[Service]:
-    """A real Redis."""
-    with redis_server() as server:
-        yield server
 
 
 def shared(redis: Service, **more: Any) -> Block:

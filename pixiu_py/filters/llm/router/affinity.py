@@ -3,6 +3,7 @@
 For each request the filter calls, in this order, what there is a session for:
 
     look_up(headers, conversation)           which session, and what is known of it; None: the request belongs to none
+    release(session)                         its pin names a model that is not served any more
     held(session, lane, conversation)        a pin that stands: nothing is decided
     settle(session, lane, candidate, …)      after a decision: the pin or the candidate
     answered(session, served)                a good answer has begun, the client has seen nothing of it yet
@@ -68,6 +69,10 @@ class Affinity:
     async def look_up(self, headers: Headers, conversation: Conversation | None) -> Session | None:
         """The session of a request, with what the store knows of it; None: it belongs to none."""
         raise NotImplementedError
+
+    def release(self, session: Session) -> None:
+        """The pin cannot be followed: go on as if there were none, and let the next answer take its place."""
+        session.pin = None
 
     def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
         """The pin that is to be used without a decision; None: decide.

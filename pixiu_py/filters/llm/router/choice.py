@@ -70,14 +70,14 @@ class Chooser:
         affinity = self._affinity
         session: Session | None = None
         if affinity is not None and not affinity.reads_body:
-            session = await affinity.look_up(request.headers, None)
+            session = await self._session(affinity, exchange, None)
             if session is not None and (pin := affinity.held(session, "", None)) is not None:
                 return self._held(session, pin)
         document = await parsed(request, self._config.max_body_size)
         conversation = read_conversation(document)
         requested = self.resolve(conversation.model)
         if affinity is not None and affinity.reads_body:
-            session = await affinity.look_up(request.headers, conversation)
+            session = await self._session(affinity, exchange, conversation)
         if affinity is not None and session is not None:
             pin = affinity.held(session, requested, conversation)
             if pin is not None:
@@ -137,6 +137,17 @@ class Chooser:
         return tuple(dict.fromkeys(order))[: self._config.max_models]
 
     # --- sessions ------------------------------------------------------------------------------------------------
+
+    async def _session(
+        self, affinity: Affinity, exchange: Exchange, conversation: Conversation | None
+    ) -> Session | None:
+        """The session of a request. A pin to a model that nobody serves any more, after a change of the file, is none."""
+        session = await affinity.look_up(exchange.request.headers, conversation)
+        if session is not None and session.pin is not None:
+            cluster = self.cluster(exchange)
+            if cluster is not None and not cluster.serves(session.pin.model):
+                affinity.release(session)
+        return session
 
     def _held(self, session: Session, pin: Pin) -> Choice:
         return Choice(self._around(pin), pin.route, session=session, pinned=True, held=True)

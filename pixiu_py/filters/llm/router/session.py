@@ -187,6 +187,12 @@ class BudgetAffinity(StoredAffinity):
             replenish=budget.replenish_on_rebind,
         )
 
+    def release(self, session: Session) -> None:
+        """See ``Affinity.release``. There is no cache that could be lost."""
+        super().release(session)
+        known: Known = session.state
+        session.state = Known(None, known.data)
+
     def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
         """See ``Affinity.held``."""
         if conversation is None or session.pin is None or is_user_turn(conversation):
