@@ -36,6 +36,7 @@ SCENARIOS = (
     "growth",
     "sessions",
     "promptcache",
+    "kvcache",
 )
 
 

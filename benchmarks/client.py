@@ -47,9 +47,9 @@ def http_request(target: Target, method: str, path: str, body: bytes = b"", leng
 
 
 @functools.lru_cache(64)
-def chat_request(target: Target, *, stream: bool = False) -> bytes:
-    """A chat completion request."""
-    return http_request(target, "POST", CHAT_PATH, chat_body(stream=stream))
+def chat_request(target: Target, *, stream: bool = False, body: bytes = b"") -> bytes:
+    """A chat completion request; of a body of one's own if one is given."""
+    return http_request(target, "POST", CHAT_PATH, body or chat_body(stream=stream))
 
 
 def chat_body(*, stream: bool = False) -> bytes:

@@ -73,7 +73,9 @@ async def _ask_until(client: Client, request: bytes, deadline: float) -> int:
     return count
 
 
-async def open_loop(target: Target, rate: float, seconds: float, connections: int = 64) -> list[float]:
+async def open_loop(
+    target: Target, rate: float, seconds: float, connections: int = 64, body: bytes = b""
+) -> list[float]:
     """Seconds that requests took which are sent ``rate`` times a second, whether or not earlier ones were answered.
 
     A request that finds every connection busy waits for one, and its latency counts from the moment it was due, so a
@@ -81,7 +83,7 @@ async def open_loop(target: Target, rate: float, seconds: float, connections: in
     """
     clients = [await Client.connect(target) for _ in range(connections)]
     try:
-        return await _OpenLoop(clients, chat_request(target)).run(rate, seconds)
+        return await _OpenLoop(clients, chat_request(target, body=body)).run(rate, seconds)
     finally:
         for client in clients:
             client.close()

@@ -34,6 +34,11 @@ def most_hits(requests: Sequence[Request], model: Model, engines: int) -> list[i
     return hits
 
 
+def fastest(request: Request, hit: int, model: Model) -> float:
+    """Seconds to the first token with so many tokens cached, on an engine that has nothing else to do."""
+    return model.overhead + (request.tokens - hit) / model.prefill_rate
+
+
 def _next_uses(requests: Sequence[Request]) -> list[list[int]]:
     """For each block of each request, the number of the next request that has it."""
     last: dict[int, int] = {}

@@ -76,10 +76,15 @@ def _outcome(name: str, jobs: Sequence[Job], engines: Sequence[Engine]) -> Outco
         name,
         sum(job.hit for job in jobs) / tokens,
         fmean(times),
-        times[int(len(times) * 0.99)],
+        percentile(times, 0.99),
         _peak([engine.busy for engine in engines]),
         _peak([engine.requests for engine in engines]),
     )
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value that ``share`` of ``ordered``, which ascends, do not exceed."""
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
 def _peak(values: Sequence[float]) -> float:

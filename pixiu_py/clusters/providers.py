@@ -55,3 +55,8 @@ PROVIDERS: dict[str, Provider] = {
 def find_provider(name: str) -> Provider | None:
     """The provider of that name, whatever its case; None for a label of the user's own."""
     return PROVIDERS.get(name.strip().lower())
+
+
+def is_engine(name: str) -> bool:
+    """True for an engine of one's own: one of those in the table, or an endpoint that names no provider."""
+    return not name.strip() or find_provider(name) is _LOCAL_ENGINE

@@ -186,3 +186,17 @@ async def test_the_prompt_cache_sample_does_what_it_says(start: Start) -> None:
         usage = orjson.loads(reply.body)["usage"]
         split.append((usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]))
     assert split == [(0, 16), (16, 0), (0, 16)]
+
+
+async def test_the_kvcache_sample_goes_on_where_it_began_and_says_why(start: Start) -> None:
+    port = await start(sample("kvcache.yaml"))
+    messages = [{"role": "user", "content": "Hello " * 200}]
+    body = orjson.dumps({"model": "mock-small", "messages": messages})
+    why = []
+    for _ in range(3):
+        reply = await ask(port, "POST", "/v1/chat/completions", body, **{"x-pixiu-route": "1"})
+        why.append((reply.header("x-pixiu-route") or b"").decode().split("; "))
+    assert [each[1] for each in why] == ["result=miss", "result=hit", "result=hit"]
+    assert len({each[2] for each in why}) == 1
+    assert why[0][2].startswith("choice=engine-")
+    assert (await ask(port, "POST", "/v1/chat/completions", body)).header("x-pixiu-route") is None

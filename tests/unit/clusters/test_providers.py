@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pixiu_py.clusters.providers import PROVIDERS, find_provider
+from pixiu_py.clusters.providers import PROVIDERS, find_provider, is_engine
 
 #: The URL that each provider documents for chat completions, or for Anthropic's messages.
 URLS = {
@@ -52,3 +52,12 @@ def test_names_are_found_in_any_case_and_labels_of_ones_own_are_not() -> None:
     assert find_provider(" OpenAI ") is PROVIDERS["openai"]
     assert find_provider("my-provider") is None
     assert find_provider("") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [("", True), ("vllm", True), (" VLLM ", True), ("llamacpp", True), ("openai", False), ("x", False)],
+)
+def test_engines_of_ones_own_are_known(name: str, engine: bool) -> None:
+    """What may be asked for its metrics, and what is somebody else's."""
+    assert is_engine(name) is engine

@@ -15,6 +15,7 @@ import structlog
 from msgspec import Meta
 
 from pixiu_py.clusters.endpoint import Endpoint
+from pixiu_py.clusters.providers import is_engine
 from pixiu_py.config.types import Duration, Model, doc
 from pixiu_py.filters.ai.kvcache.load import Board
 from pixiu_py.filters.ai.kvcache.scrape import load_of
@@ -113,7 +114,7 @@ def may_ask(endpoint: Endpoint) -> bool:
 
     A name without a port is mostly a public API, as for health probes.
     """
-    return not endpoint.provider and endpoint.port != 0
+    return endpoint.port != 0 and is_engine(endpoint.provider)
 
 
 def base_url(endpoint: Endpoint) -> str:

@@ -74,7 +74,10 @@ async def test_an_engine_that_hangs_holds_up_nobody() -> None:
         assert board.get(second, time.monotonic()) is not None
 
 
-@pytest.mark.parametrize(("provider", "port", "asked"), [("openai", 443, False), ("", 0, False), ("", 8000, True)])
+@pytest.mark.parametrize(
+    ("provider", "port", "asked"),
+    [("openai", 443, False), ("", 0, False), ("", 8000, True), ("vllm", 8000, True), ("mine", 8000, False)],
+)
 def test_hosted_providers_are_not_asked(provider: str, port: int, asked: bool) -> None:
     """They have no metrics for us, and nothing is sent to them unasked; a name without a port is mostly one of them."""
     endpoint = Endpoint("main", "a", "api.example", port)
