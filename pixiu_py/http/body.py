@@ -102,7 +102,7 @@ class RequestBody:
     ``content`` is the whole body when it is here already; ``source`` has nothing then.
     """
 
-    __slots__ = ("_content", "_idle_timeout", "_source", "length", "received", "send_continue")
+    __slots__ = ("_content", "idle_timeout", "length", "received", "send_continue", "source")
 
     def __init__(
         self,
@@ -112,9 +112,11 @@ class RequestBody:
         send_continue: Callable[[], None] | None = None,
         content: bytes | None = None,
     ) -> None:
-        self._source = source
+        #: What comes, as aiohttp's parser has made it.
+        self.source = source
         self._content = content
-        self._idle_timeout = idle_timeout
+        #: Longest silence of the client, seconds; 0: no limit.
+        self.idle_timeout = idle_timeout
         #: Writes the interim response that a client with ``Expect: 100-continue`` is waiting for. Called when the body is
         #: first wanted, so that a request refused by its head alone never sends one. None: nobody waits, or no longer.
         self.send_continue = send_continue
@@ -134,7 +136,7 @@ class RequestBody:
         if content is None:
             if self.length is not None and self.length > limit:
                 raise BodyTooLarge(f"request body of {self.length} bytes is above the limit of {limit}")
-            source = self._source
+            source = self.source
             if source.is_eof() and not self.received:  # the common case: the body came together with the head
                 content = take_buffered(source)
                 self.received = len(content)
@@ -166,11 +168,7 @@ class RequestBody:
             if self._content:
                 yield self._content
             return
-        if self.received:
-            raise BodyTooLarge("part of the request body has been read and is gone")
-        if self.send_continue is not None:
-            send, self.send_continue = self.send_continue, None
-            send()
+        self.begin_stream()
         while True:
             chunk = await self._next()
             if not chunk:
@@ -178,12 +176,20 @@ class RequestBody:
             self.received += len(chunk)
             yield chunk
 
+    def begin_stream(self) -> None:
+        """Before the first piece: tell a client that waits for it to send. Raises ``BodyTooLarge`` when some is gone."""
+        if self.received:
+            raise BodyTooLarge("part of the request body has been read and is gone")
+        if self.send_continue is not None:
+            send, self.send_continue = self.send_continue, None
+            send()
+
     async def _next(self) -> bytes:
-        source = self._source
+        source = self.source
         try:
             if source.is_eof() or source.total_bytes > self.received:
                 return await source.readany()  # something is there: no timer needed
-            async with asyncio.timeout(self._idle_timeout or None):
+            async with asyncio.timeout(self.idle_timeout or None):
                 return await source.readany()
         except TimeoutError:
             raise BodyTimeout("the client stopped sending its body") from None

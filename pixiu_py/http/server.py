@@ -22,6 +22,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from pixiu_py.http.known_head import HeadMemory, KnownHeads
 from pixiu_py.http.local_reply import local_reply
 from pixiu_py.http.request_head import RequestHead
+from pixiu_py.http.upload import Upload
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
@@ -159,17 +160,40 @@ class DownstreamConnection(RequestHandler):
             self._current_request = None
         if not request.payload.is_eof():
             keep = await self._linger(request.payload) and keep
-        if request.head.length is None and keep:
-            keep = self._renew_parser()
+        if keep and request.head.length is None:
+            keep = self._end_chunked()
+        elif keep and self._payload_parser is not None:
+            self._end_upload()
         return keep and not self._close
 
-    def _renew_parser(self) -> bool:
+    @property
+    def has_unparsed(self) -> bool:
+        """True when the parser has put bytes aside, because too many that it had made were waiting."""
+        return self._reading_paused
+
+    def _end_chunked(self) -> bool:
         """After a chunked body: aiohttp's parser would add its last trailer field to the fields of the next request.
 
         False when the next one has begun already: the connection ends, and the client asks again on another.
         """
         if self._messages or self._latest != b"\r\n\r\n":
             return False
+        self._renew_parser()
+        return True
+
+    def _end_upload(self) -> None:
+        """After a body that went past the parser, which waits for it still."""
+        upload = self._payload_parser
+        if not isinstance(upload, Upload):
+            return
+        self._payload_parser = None
+        self._renew_parser()
+        self._resume_transport_reading()
+        if upload.tail:
+            self.data_received(upload.tail)
+
+    def _renew_parser(self) -> None:
+        """A parser that has seen nothing."""
         self._parser = HttpRequestParser(
             self,
             self._loop,
@@ -182,7 +206,6 @@ class DownstreamConnection(RequestHandler):
             max_msg_queue_size=self._max_msg_queue_size,
         )
         self._heads.parser_renewed()
-        return True
 
     def _next_parsed(self) -> RawRequest | None:
         """The next request from aiohttp's parser; None when it could not be parsed and has been refused."""

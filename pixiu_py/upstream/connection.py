@@ -79,16 +79,29 @@ class UpstreamConnection(ResponseProtocol):
 
     async def upload(self, chunk: bytes) -> None:
         """Write a piece of a streamed request body and wait for room."""
+        if not self.write_body(chunk):
+            await self.room()
+
+    def write_body(self, piece: bytes) -> bool:
+        """Write a piece of a streamed request body. False: there is no more room. Raises ``UpstreamReset``."""
         if self.transport is None or self._error is not None:
             raise self._error or UpstreamReset("upstream closed while the request was being sent")
-        self.transport.write(chunk)
+        self.transport.write(piece)
         if self._head is None:
             self._deadline.extend(self._first_byte_timeout)  # counted from the last piece
-        if self._paused:
-            try:
-                await self._drain_helper()
-            except ConnectionError as error:
-                raise UpstreamReset("upstream closed while the request was being sent") from error
+        return not self._paused
+
+    async def room(self) -> None:
+        """Wait until there is room for a piece of a streamed request body. Raises ``UpstreamReset``."""
+        if not self._paused:
+            return
+        try:
+            await self._drain_helper()
+        except ConnectionError as error:
+            raise UpstreamReset("upstream closed while the request was being sent") from error
+        except asyncio.CancelledError:
+            self._drain_waiter = None  # else aiohttp would have the next one wait for it again
+            raise
 
     def uploaded(self) -> None:
         """The request body is complete; without this the connection is not used again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.fakes.actions import JSON, respond
 from tests.fakes.bodies import chat, error
 from tests.fakes.client import request
 from tests.fakes.conf import endpoint, http_conf, llm_conf
-from tests.fakes.upstream import Action, Connection, Upstream
+from tests.fakes.upstream import Action, Connection, Request, Upstream
 
 ODD = b'{ "model":"m",  "top_k": 5, "seed": 9007199254740993, "messages": [ {"role":"user","content":"\\u00e9"} ], "x": null}\n'
 
@@ -131,18 +132,91 @@ async def test_slow_client_slows_the_endpoint(gateway: StartGateway) -> None:
             assert reply.count(b"x") == size
 
 
-async def test_slow_endpoint_slows_the_client(gateway: StartGateway) -> None:
-    """A streamed upload is not collected here when the endpoint does not take it.
+#: A body of known length, and one that ends when it ends; how each begins.
+STREAMED = [
+    ({"Content-Length": str(2**28)}, b"x"),
+    ({"Transfer-Encoding": "chunked"}, b"%x\r\n" % 2**28),
+]
 
-    While nothing is read from the client its leaving cannot be seen either; the limit on the first byte ends the exchange.
-    """
+
+@pytest.mark.parametrize(("framing", "piece"), STREAMED)
+async def test_slow_endpoint_slows_the_client(gateway: StartGateway, framing: dict[str, str], piece: bytes) -> None:
+    """A streamed upload is not collected here when the endpoint does not take it."""
     async with Upstream([actions.early(actions.stall())]) as upstream:
-        running = await gateway(http_conf(endpoint(upstream), proxy={"first_byte_timeout": "1500ms"}))
+        running = await gateway(http_conf(endpoint(upstream)))
         async with running.client() as client:
-            await client.send(request("POST", "/x", {"Content-Length": str(2**28)}))
+            await client.send(request("POST", "/x", framing))
+            await client.send(piece)
             assert await client.send_until_stalled(2**28) < 2**25
             client.abort()
-        assert (await running.wait_log())[0]["end"] in ("client_gone", "timeout_first_byte")
+
+
+@pytest.mark.parametrize(("framing", "piece"), STREAMED)
+async def test_client_that_leaves_a_stalled_upload_is_noticed(
+    gateway: StartGateway, framing: dict[str, str], piece: bytes
+) -> None:
+    """Though nothing is read from it meanwhile, and no time limit is near."""
+    async with Upstream([actions.early(actions.stall())]) as upstream:
+        running = await gateway(http_conf(endpoint(upstream)))
+        async with running.client() as client:
+            await client.send(request("POST", "/x", framing))
+            await client.send(piece)
+            await client.send_until_stalled(2**28)
+            client.abort()
+            assert (await running.wait_log())[0]["end"] == "client_gone"
+
+
+async def test_slow_endpoint_gets_every_byte(gateway: StartGateway) -> None:
+    """An upload that had to wait goes on where it stopped, and the connections serve on."""
+    size = 2**25
+    content = random.Random(1).randbytes(size)
+    go = asyncio.Event()
+
+    async def slowly(connection: Connection, seen: Request) -> None:
+        digest = hashlib.sha256()
+        await go.wait()
+        for _ in range(size // 2**20):
+            digest.update(await connection.reader.readexactly(2**20))
+            await asyncio.sleep(0)
+        await respond(200, body=digest.hexdigest().encode()).run(connection, seen)
+
+    async with Upstream([Action(slowly, when="head"), respond(200, body=b"second")]) as upstream:
+        running = await gateway(http_conf(endpoint(upstream)))
+        async with running.client() as client:
+            client.writer.write(request("PUT", "/x", {"Content-Length": str(size)}) + content)
+            await upstream.until_requests(1)
+            go.set()
+            reply = await client.read_response()
+            assert reply.body.decode() == hashlib.sha256(content).hexdigest()
+            assert (await client.request("GET", "/")).body == b"second"
+
+
+async def test_next_request_may_follow_an_upload_at_once(gateway: StartGateway) -> None:
+    """Also when it came with the last bytes of the body."""
+    content = b"GET /no HTTP/1.1\r\n\r\n" * 20_000  # that must not be taken for a request
+    upload = request("PUT", "/up", body=content)
+    async with Upstream(respond(200, body=b"ok")) as upstream:
+        running = await gateway(http_conf(endpoint(upstream)))
+        async with running.client() as client:
+            for cut in (200_000, 1_000, len(upload) - 1):
+                await client.send(upload[:cut])
+                await asyncio.sleep(0.02)  # so that it comes in two pieces, which has no event
+                await client.send(upload[cut:] + request("GET", "/next") + upload)
+                for _ in range(3):
+                    assert (await client.read_response()).body == b"ok"
+        assert [seen.target for seen in upstream.requests] == ["/up", "/next", "/up"] * 3
+        assert all(seen.body == content for seen in upstream.requests if seen.method == "PUT")
+
+
+async def test_rest_of_a_refused_upload_is_thrown_away(gateway: StartGateway) -> None:
+    """The endpoint answers after the beginning; the client, which sends all the same, has its connection afterwards."""
+    async with Upstream([actions.early(error(413)), respond(200, body=b"next")]) as upstream:
+        running = await gateway(http_conf(endpoint(upstream)))
+        async with running.client() as client:
+            await client.send(request("PUT", "/x", {"Content-Length": str(2**22)}) + bytes(200_000))
+            assert (await client.read_response()).status == 413
+            await client.send(bytes(2**22 - 200_000))
+            assert (await client.request("GET", "/")).body == b"next"
 
 
 async def test_upload_is_not_held_back(gateway: StartGateway) -> None:

@@ -11,6 +11,7 @@ from pixiu_py.filters.proxy import UPSTREAM_HOST, ProxyConfig, ProxyFilter, Time
 from pixiu_py.http.exchange import Attempt, Response
 from pixiu_py.http.headers import encode
 from pixiu_py.http.tunnel import TunnelBody
+from pixiu_py.http.upload import pipe_body, room_or_gone
 from pixiu_py.registry import Family, plugin
 from pixiu_py.upstream.attempt import attempt
 from pixiu_py.upstream.head import Forwarded, endpoint_credentials, forwarded, request_head
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.http.body import RequestBody, Sink
     from pixiu_py.http.exchange import Exchange, Request
+    from pixiu_py.http.server import DownstreamConnection
     from pixiu_py.upstream.connection import UpstreamConnection
     from pixiu_py.upstream.response import UpstreamResponse
 
@@ -113,7 +115,7 @@ class HttpProxy(ProxyFilter):
         connection = await pool.connect()
         framing = b"Transfer-Encoding: chunked\r\n" if body.length is None else b"Content-Length: %d\r\n" % body.length
         connection.send(self._head(exchange, endpoint, onward, framing), with_body=with_body, uploading=True)
-        upload = self.context.tasks.spawn(_upload(connection, body), "upload")
+        upload = self.context.tasks.spawn(_upload(connection, body, exchange.connection), "upload")
         try:
             response = await connection.response(self.timeouts.first_byte, self.timeouts.idle)
         except BaseException:
@@ -168,17 +170,28 @@ def _length_line(request: Request, length: int) -> bytes:
     return b""
 
 
-async def _upload(connection: UpstreamConnection, body: RequestBody) -> None:
+async def _upload(connection: UpstreamConnection, body: RequestBody, downstream: DownstreamConnection | None) -> None:
     """Send a request body as it comes. A fault of the client's ends the whole attempt."""
-    chunked = body.length is None
     try:
-        async for chunk in body.stream():
-            await connection.upload(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-        if chunked:
-            await connection.upload(b"0\r\n\r\n")
+        if body.length is not None and body.peek() is None and downstream is not None:
+            await pipe_body(body, downstream, connection)
+        else:
+            await _upload_pieces(connection, body, downstream)
     except DownstreamError as error:
         connection.fail(error)
     except PixiuError:
         return  # the connection is gone; whoever waits for the response is told by the connection itself
     else:
         connection.uploaded()
+
+
+async def _upload_pieces(
+    connection: UpstreamConnection, body: RequestBody, downstream: DownstreamConnection | None
+) -> None:
+    """Send a body whose end nobody knows beforehand, or that a filter has read."""
+    chunked = body.length is None
+    async for chunk in body.stream():
+        if not connection.write_body(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk):
+            await room_or_gone(connection, downstream)
+    if chunked:
+        await connection.upload(b"0\r\n\r\n")
