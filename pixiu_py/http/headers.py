@@ -130,13 +130,6 @@ class Headers:
         self.remove(name)
         self._replace([*self.raw, field])
 
-    def put(self, field: Raw) -> None:
-        """Replace every field of that name by this one, which is known to be well-formed."""
-        wanted = field[0].lower()
-        raw = [(key, value) for key, value in self.raw if key.lower() != wanted]
-        raw.append(field)
-        self._replace(raw)
-
     def remove(self, *names: str) -> None:
         """Drop every field of these names."""
         wanted = {encode(name).lower() for name in names}

@@ -181,10 +181,3 @@ def test_what_was_added_can_be_withheld_too() -> None:
     headers.withhold("x-session")
     assert list(headers.raw) == [(b"A", b"1")]
     assert forwarded(headers).block == b"A: 1\r\n"
-
-
-def test_headers_that_are_put_replace_all_of_that_name() -> None:
-    headers = Headers.of({"a": "1", "Accept-Encoding": "x", "accept-encoding": "y"})
-    headers.put((b"Accept-Encoding", b"identity"))
-    assert headers.getall("accept-encoding") == ["identity"]
-    assert headers.get("a") == "1"

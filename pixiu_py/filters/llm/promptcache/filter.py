@@ -164,7 +164,8 @@ class PromptCache(HttpFilter):
             plan_of(exchange).edits.append(account.edit)
         headers = exchange.request.headers
         if self.config.upstream_encoding == "identity" and headers.get("accept-encoding", "identity") != "identity":
-            headers.put(_IDENTITY)
+            headers.withhold("accept-encoding")
+            headers.append(_IDENTITY)
 
     def _floor(self, model: str) -> int | None:
         """Fewest tokens of a prefix of this model; None: it is not cached."""
