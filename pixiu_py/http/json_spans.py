@@ -15,6 +15,7 @@ import orjson
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb"|[{}\[\],]", re.DOTALL)
 _BRACKET = re.compile(_STRING + rb"|[{}\[\]]", re.DOTALL)
+_FLAT = re.compile(rb'\{(?:[^{}\[\]"]|' + _STRING + rb")*+\}", re.DOTALL)
 _COLON = re.compile(rb"\s*:\s*")
 _BLANKS = b" \t\r\n"
 
@@ -22,14 +23,18 @@ _BLANKS = b" \t\r\n"
 class Shape:
     """Which containers are wanted. ``tag`` names this one; ``members`` and ``each`` say where to look for more."""
 
-    __slots__ = ("each", "members", "tag")
+    __slots__ = ("each", "members", "needs", "tag")
 
-    def __init__(self, tag: str = "", members: Mapping[str, Shape] | None = None, each: Shape | None = None) -> None:
+    def __init__(
+        self, tag: str = "", members: Mapping[str, Shape] | None = None, each: Shape | None = None, needs: bytes = b""
+    ) -> None:
         self.tag = tag
         #: By key, for an object.
         self.members = members or {}
         #: For the elements of an array.
         self.each = each
+        #: A key: where an object holds no other container, it is only wanted with it. That saves most of the work.
+        self.needs = needs
 
 
 class Item(NamedTuple):
@@ -122,8 +127,9 @@ def find(text: bytes, shape: Shape) -> list[Container]:
                 frame.wants_key = False
         elif first in b"{[":
             below = shape if frame is None else frame.below()
-            if below is None:
-                position = end_of(text, token.start())
+            end = end_of(text, token.start()) if below is None else _unwanted(text, token.start(), below.needs)
+            if below is None or end:
+                position = end
                 continue
             place = () if frame is None else frame.place if frame.is_object else (*frame.place, frame.index)
             stack.append(_Frame(below, first == 0x7B, token.start(), place))
@@ -139,6 +145,16 @@ def find(text: bytes, shape: Shape) -> list[Container]:
             if not stack:
                 break
     return found
+
+
+def _unwanted(text: bytes, start: int, key: bytes) -> int:
+    """Where the object at ``start`` ends, if it holds no container and no ``key``, nor what might be one in disguise."""
+    if not key:
+        return 0
+    flat = _FLAT.match(text, start)
+    if flat is None or text.find(key, start, flat.end()) >= 0 or text.find(b"\\u", start, flat.end()) >= 0:
+        return 0
+    return flat.end()
 
 
 def end_of(text: bytes, start: int) -> int:

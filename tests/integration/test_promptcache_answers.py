@@ -10,10 +10,14 @@ from typing import Any
 import orjson
 import pytest
 
+from pixiu_py.filters.base import HttpFilter
+from pixiu_py.filters.llm.plan import plan_of
+from pixiu_py.http.exchange import Exchange
+from pixiu_py.registry import Family, plugin
 from tests.conftest import StartGateway
 from tests.fakes import bodies
-from tests.fakes.actions import JSON, SSE, respond, stream
-from tests.fakes.client import request
+from tests.fakes.actions import JSON, SSE, respond, stall, stream
+from tests.fakes.client import Client, request
 from tests.fakes.conf import Block, endpoint, http_filter, llm_conf
 from tests.fakes.gateway import RunningGateway
 from tests.fakes.promptcache import chat, text, user
@@ -322,3 +326,40 @@ async def test_the_engine_that_serves_counts(gateway: StartGateway) -> None:
         running = await started(gateway, endpoint(upstream), tokenizer={"type": "endpoint"})
         assert split((await asked(running)).json()["usage"]) == (0, 7)
         assert split((await asked(running)).json()["usage"]) == (7, 0)
+
+
+@plugin(Family.HTTP_FILTER, "test.models")
+class Models(HttpFilter):
+    """Has two models tried."""
+
+    def decode(self, exchange: Exchange) -> None:
+        """First one, then the other."""
+        plan_of(exchange).models = ("m", "n")
+
+
+async def test_a_stream_that_began_with_heartbeats_is_accounted_for_the_model_that_answers(
+    gateway: StartGateway,
+) -> None:
+    """When the first bytes went to the client, the first model was still being asked."""
+    release = asyncio.Event()
+
+    slow = stall(release, then=respond(500))
+    async with Upstream([slow, stream(events()), whole()]) as upstream:
+        filters = [http_filter("test.models"), prompt_cache()]
+        text = llm_conf(
+            endpoint(upstream, models=["m", "n"]),
+            proxy={"heartbeat": "5ms"},
+            filters=filters,
+            top={"metric": {"enable": True, "prometheus_port": 0}},
+        )
+        running = await gateway(text, Models)
+        async with running.client() as client:
+            body = orjson.dumps({**MARKED, "stream": True, "stream_options": {"include_usage": True}})
+            await client.send(request("POST", "/v1/chat/completions", KEY, body))
+            await client.read_until(b": heartbeat")
+            release.set()
+            rest = await client.read_until(b"[DONE]")
+        assert b'"cache_creation_input_tokens":10' in rest
+        async with Client(list(running.ports.values())[-1]) as client:
+            metrics = (await client.request("GET", "/metrics")).body
+        assert b'pixiu_py_promptcache_tokens_total{model="n",class="write_5m"} 10' in metrics

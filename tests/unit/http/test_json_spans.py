@@ -110,3 +110,11 @@ def test_it_agrees_with_a_parser() -> None:
             parsed = orjson.loads(text[found.start : found.end])
             values = [orjson.loads(text[item.value : item.end]) for item in found.items]
             assert values == (list(parsed.values()) if isinstance(parsed, dict) else parsed)
+
+
+def test_an_object_may_be_wanted_only_where_it_has_a_key() -> None:
+    """It is stepped over in one go, unless it holds other containers, or what might be that key in disguise."""
+    shape = Shape(each=Shape("item", needs=b"mark"))
+    text = rb'[{"a":"}\"{"}, {"mark":1}, {"a":1}, {"a":{}}, {"a":"mark"}, {"\u006dark":1}, [], {}, {"a":1,"b":null}]'
+    assert [found.place for found in find(text, shape)] == [(1,), (3,), (4,), (5,), (6,)]
+    assert [found.place for found in find(b'[{"a":1}, {"mark":1} , {"b":"x"}]', shape)] == [(1,)]

@@ -12,6 +12,8 @@ from pixiu_py.filters.llm.promptcache.usage import ZERO, foreign, scrubbed, told
 from pixiu_py.stores.ledger.cost import Tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.filters.llm.promptcache.blocks import Api
     from pixiu_py.filters.llm.promptcache.count import Prompt
@@ -45,6 +47,8 @@ class Account:
     task: asyncio.Task[Outcome] | None = None
     #: The model for which it runs, or would.
     classified_model = ""
+    #: Looks who has answered, for a stream that began before anybody had (heartbeats).
+    find_out: Callable[[], None] | None = None
     #: There was too much to do already.
     is_refused = False
     _late = False

@@ -140,6 +140,8 @@ class EventSink:
         path, usage = usage_in(document)
         if usage is None:
             return event.raw
+        if account.find_out is not None:
+            account.find_out()
         if not account.is_decided and account.is_active and is_last(account.api.name, document):
             return None
         said = account.tell(usage)

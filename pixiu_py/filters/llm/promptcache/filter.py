@@ -7,6 +7,7 @@ nowhere else. What an answer has earned is committed when its last byte has been
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pixiu_py.errors import DownstreamError
@@ -211,17 +212,23 @@ class PromptCache(HttpFilter):
         response = exchange.response
         if account is None or response is None or not 200 <= response.status < 300:
             return
-        if exchange.attempts:
-            account.model = exchange.attempts[-1].model or account.model
-        account.is_active = bool(account.principal) and self._floor(account.model) is not None
         account.keeps_foreign = self.config.provider_fields == "keep"
         account.scrubs = self.config.scrub_inactive
-        if account.is_active and account.prompt is not None and account.classified_model != account.model:
-            self._classify(exchange, account, account.model)
+        if exchange.attempts and not exchange.attempts[-1].status:
+            account.find_out = partial(self._serve, exchange, account)
+        self._serve(exchange, account)
         if not (account.is_active or self._reads_all or account.hides_usage):
             return
         if not self._answers.at_once(response, account):
             await self._answers.account(exchange, account)
+
+    def _serve(self, exchange: Exchange, account: Account) -> None:
+        """Account for the model that has answered; if that is another one than was thought, begin anew."""
+        if exchange.attempts:
+            account.model = exchange.attempts[-1].model or account.model
+        account.is_active = bool(account.principal) and self._floor(account.model) is not None
+        if account.is_active and account.prompt is not None and account.classified_model != account.model:
+            self._classify(exchange, account, account.model)
 
     def done(self, exchange: Exchange) -> None:
         """Commit what the answer has earned, and enter it in the books."""

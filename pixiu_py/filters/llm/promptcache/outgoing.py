@@ -13,10 +13,12 @@ from pixiu_py.http.json_spans import Container, Edit, Shape, apply, find, withou
 
 _TOP, _MARKED, _PARTS, _OPTIONS = "top", "marked", "parts", "options"
 _USAGE = "include_usage"
+_KEY = MARKER.encode()
 _STREAM_OPTIONS = "stream_options"
 
-_LIST = Shape(each=Shape(_MARKED))
-_CONTENT = Shape(_PARTS, each=Shape(_MARKED))
+_OBJECT = Shape(_MARKED, needs=_KEY)
+_LIST = Shape(each=_OBJECT)
+_CONTENT = Shape(_PARTS, each=_OBJECT)
 #: Where markers stand, for each API: exactly there, so that a property of that name in a schema survives.
 _SHAPES = {
     CHAT.name: Shape(
@@ -31,7 +33,8 @@ _SHAPES = {
         _TOP, {"tools": _LIST, "system": _CONTENT, "messages": Shape(each=Shape(members={"content": _LIST}))}
     ),
     RESPONSES.name: Shape(
-        _TOP, {"tools": _LIST, "input": Shape(each=Shape(_MARKED, {"content": Shape(each=Shape(_MARKED))}))}
+        _TOP,
+        {"tools": _LIST, "input": Shape(each=Shape(_MARKED, needs=_KEY, members={"content": Shape(each=_OBJECT)}))},
     ),
 }
 #: Where the system prompt of a body can have parts: the container's place → positions of the parts to take away.

@@ -14,6 +14,7 @@ from pixiu_py.filters.llm.promptcache.filter import ACCOUNT, PromptCache
 from pixiu_py.http.exchange import Attempt, Exchange, Response
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Family
+from pixiu_py.stores.promptcache.base import Scope, Write
 from tests.fakes.exchange import collect, make_context, make_exchange
 from tests.fakes.kinds import decoded
 from tests.fakes.promptcache import BILLING, chat, mark, system, text, user
@@ -330,3 +331,13 @@ async def test_an_automatic_marker_and_a_null_one() -> None:
     async with Bench() as bench:
         assert split(await bench.usage(chat(user(text("a b c d e f")), cache_control=mark("1h")))) == (0, 3)
         assert split(await bench.usage(chat(user({**text("x" * 40), "cache_control": None})))) == (0, 0)
+
+
+async def test_what_is_over_is_swept() -> None:
+    """No index grows for ever."""
+    async with Bench(sweep_interval="5ms") as bench:
+        index = bench.filter._index
+        await index.commit(Scope("alice", "m", "v"), [Write(b"h" * 32, 1, "5m")], [], now=0.0)
+        async with asyncio.timeout(5):
+            while await index.size():
+                await asyncio.sleep(0.005)  # the sweeper tells nobody
