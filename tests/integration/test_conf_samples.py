@@ -200,3 +200,23 @@ async def test_the_kvcache_sample_goes_on_where_it_began_and_says_why(start: Sta
     assert len({each[2] for each in why}) == 1
     assert why[0][2].startswith("choice=engine-")
     assert (await ask(port, "POST", "/v1/chat/completions", body)).header("x-pixiu-route") is None
+
+
+async def test_the_router_sample_does_what_it_says(start: Start) -> None:
+    """Words choose the model, a name keeps it, the other endpoints answer."""
+    port = await start(sample("router.yaml"))
+
+    async def model(text: str, path: str = "/v1/chat/completions", **headers: str) -> Reply:
+        body = orjson.dumps({"messages": [{"role": "user", "content": text}]})
+        return await ask(port, "POST", path, body, **headers)
+
+    reply = await model("Please fix the bug in this function.")
+    assert (reply.header("x-pixiu-model"), reply.header("x-pixiu-route-name")) == (b"big", b"code")
+    assert (await model("What is the weather?")).header("x-pixiu-model") == b"small"
+    assert (await model("hello, small talk please")).header("x-pixiu-model") == b"small"
+    for text in ("def f(): pass", "What is the weather?"):
+        assert (await model(text, **{"x-model-affinity": "one"})).header("x-pixiu-model") == b"big"
+    decision = orjson.loads((await model("small talk", "/routing/v1/chat/completions")).body)
+    assert (decision["models"], decision["route"]) == (["small", "big"], "talk")
+    listed = orjson.loads((await ask(port, "GET", "/v1/models")).body)["data"]
+    assert [entry["id"] for entry in listed] == ["big", "small", "fast"]
