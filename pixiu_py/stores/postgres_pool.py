@@ -51,7 +51,7 @@ class PostgresConfig(Model, frozen=True):
     timeout: Annotated[Duration, Meta(gt=0, description="Longest time for one operation, retries included.")] = 5.0
     connect_timeout: Annotated[Duration, Meta(gt=0, description="How long making a connection may take.")] = 2.0
     rest: Annotated[
-        Duration, doc("After a call that took too long, calls fail at once for this long, and then one tries again.")
+        Duration, doc("After a call that got no answer, calls fail at once for this long, and then one tries again.")
     ] = 1.0
     retries: Annotated[
         int, Meta(ge=0, le=10, description="How often a call is made again when its connection broke.")
@@ -171,7 +171,7 @@ class PostgresPool:
             self._rests_until = time.monotonic() + self._config.rest
             raise StoreError(f"postgres did not answer within {limit:g}s") from error
         except self._errors as error:
-            self._rests_until = 0.0
+            self._rests_until = time.monotonic() + self._config.rest if broken(error) else 0.0
             if type(error).__name__ == "UndefinedTableError":
                 self._migrated = False  # somebody has dropped them
             raise StoreError(f"postgres: {error}") from error
@@ -187,7 +187,7 @@ class PostgresPool:
         if self._pending >= self._config.max_pending:
             raise StoreError(f"postgres: {self._pending} calls wait already")
         if now < self._rests_until:
-            raise StoreError("postgres did not answer in time a moment ago")
+            raise StoreError("postgres did not answer a moment ago")
         if self._rests_until:
             self._rests_until = now + self._config.rest  # this call tries; the others wait for what it finds
 

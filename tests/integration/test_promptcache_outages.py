@@ -7,6 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 
 from pixiu_py.config.types import Secret
@@ -123,6 +124,27 @@ async def test_postgres_is_killed_and_comes_back(gateway: StartGateway) -> None:
         await books.start()
         assert await requests_in(books) == asked
         await books.close()
+
+
+async def test_an_index_that_hangs_delays_little(gateway: StartGateway) -> None:
+    """Somebody holds its table: an answer waits for one ``timeout`` at most, most do not wait, and all are good."""
+    with postgres_server() as service:
+        place = {"type": "postgres", "dsn": service.url, "timeout": "50ms", "rest": "50ms"}
+        running = await gateway(accounting(place))
+        await until(lambda: is_read_again(running))
+        other = await asyncpg.connect(service.url)
+        load = Load(running)
+        clients = asyncio.gather(load.run())
+        async with other.transaction():
+            await other.execute("LOCK TABLE pixiu_prompt_prefixes IN ACCESS EXCLUSIVE MODE")
+            await load.until(100)
+            assert counter(await metrics(running), "pixiu_py_promptcache_degraded_total", reason="index") > 0
+        load.stop()
+        await clients
+        assert set(load.statuses) == {200}
+        await until(lambda: is_read_again(running))
+        await other.close()
+        await running.stop()
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from msgspec import Meta
+
+from pixiu_py.config.types import Duration
 from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.postgres_pool import PostgresConfig, PostgresPool
 from pixiu_py.stores.promptcache.base import TIER_OF, TIERS, Entry, PrefixIndex, Scope, Write, steps, stored_scope
@@ -47,6 +50,10 @@ _SIZE = "SELECT count(*) FROM pixiu_prompt_prefixes"
 
 class PostgresIndexConfig(PostgresConfig, frozen=True):
     """Keys of the PostgreSQL index."""
+
+    # An answer may wait for a look-up: it gives up sooner than others do.
+    timeout: Annotated[Duration, Meta(gt=0, description="Longest time for one operation, retries included.")] = 1.0
+    connect_timeout: Annotated[Duration, Meta(gt=0, description="How long making a connection may take.")] = 0.5
 
 
 @plugin(Family.PREFIX_INDEX, "postgres")

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from msgspec import Meta
+
+from pixiu_py.config.types import Duration
 from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.promptcache.base import TIER_OF, TIERS, Entry, PrefixIndex, Scope, Write, steps, stored_scope
 from pixiu_py.stores.schema import Schema
@@ -49,6 +52,10 @@ _SIZE = "SELECT count(*) FROM prompt_prefixes"
 
 class SqliteIndexConfig(SqliteConfig, frozen=True):
     """Keys of the SQLite index."""
+
+    # An answer may wait for a look-up: it gives up sooner than others do.
+    timeout: Annotated[Duration, Meta(gt=0, description="Longest time for one operation, waiting included.")] = 1.0
+    busy_timeout: Annotated[Duration, Meta(gt=0, description="Wait this long for another process that writes.")] = 0.5
 
 
 @plugin(Family.PREFIX_INDEX, "sqlite")

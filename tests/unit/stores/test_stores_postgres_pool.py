@@ -118,7 +118,7 @@ async def test_a_broken_connection_is_replaced(url: str) -> None:
 
 
 async def test_a_call_that_may_not_be_repeated_fails(url: str) -> None:
-    pool = made(url, retries=3)
+    pool = made(url, retries=3, rest=0.0)
     calls = []
 
     async def breaks(connection: Connection) -> None:
@@ -150,6 +150,18 @@ async def test_nobody_waits_longer_than_the_timeout(url: str) -> None:
         await back.run(wait_forever, timeout=0.05)
     assert await back.run(one) == 1
     await back.close()
+
+
+async def test_while_a_server_is_away_calls_fail_at_once() -> None:
+    """Retries have their pauses, and an answer may wait for the call: one in ``rest`` is enough to notice its return."""
+    pool = made(f"postgresql://127.0.0.1:{free_port()}/d", retries=1, rest=1000.0)
+    with pytest.raises(StoreError, match="Connect call failed"):
+        await pool.run(one)
+    assert pool.retried == 1
+    with pytest.raises(StoreError, match="a moment ago"):
+        await pool.run(one)
+    assert pool.retried == 1
+    await pool.close()
 
 
 async def test_only_so_many_connections_are_made_and_so_many_calls_wait(url: str) -> None:
@@ -223,7 +235,7 @@ async def test_a_server_that_refuses_us_is(server: Service) -> None:
 
 async def test_a_server_that_was_killed_is_used_again_when_it_is_back() -> None:
     with postgres_server() as service:
-        pool = made(service.url, TWO, retries=0)
+        pool = made(service.url, TWO, retries=0, rest=0.0)
         await pool.start()
         await asyncio.to_thread(service.stop, signal.SIGQUIT)
         with pytest.raises(StoreError):

@@ -39,6 +39,11 @@ async def test_work_is_done_on_a_thread_of_its_own(tmp_path: Path) -> None:
     await file.close()
 
 
+async def test_others_cannot_read_the_file(tmp_path: Path) -> None:
+    await (await opened(tmp_path)).close()
+    assert (tmp_path / "f.db").stat().st_mode & 0o777 & ~0o640 == 0
+
+
 async def test_readers_are_not_disturbed_and_failures_undo(tmp_path: Path) -> None:
     """The journal is a WAL; a transaction that fails leaves nothing."""
     file = await opened(tmp_path)

@@ -26,7 +26,7 @@ def made(url: str, **config: Any) -> PostgresLedger:
 async def test_usage_waits_for_a_server_that_is_away() -> None:
     """Killed and started again while records come in: each is there once, without a restart of ours."""
     with postgres_server() as service:
-        ledger = made(service.url, retries=0, writer=WriterConfig(batch_size=7, flush_interval=0.01))
+        ledger = made(service.url, retries=0, rest=0.0, writer=WriterConfig(batch_size=7, flush_interval=0.01))
         await ledger.start()
         writer = UsageWriter(ledger, Metrics())
         writer.start()

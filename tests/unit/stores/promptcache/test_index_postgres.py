@@ -48,7 +48,7 @@ async def test_machines_share_it_and_sweep_it_together() -> None:
 async def test_a_server_that_comes_back_still_has_its_entries() -> None:
     """While it is away every call fails, and says so; afterwards nothing has to be restarted."""
     with postgres_server() as service:
-        index = await started(service.url, retries=0)
+        index = await started(service.url, retries=0, rest=0.0)
         await index.commit(SCOPE, [Write(b"h", 1, "5m")], [], NOW)
         await asyncio.to_thread(service.stop, signal.SIGQUIT)
         with pytest.raises(StoreError):
