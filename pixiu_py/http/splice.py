@@ -32,6 +32,10 @@ class _Member(NamedTuple):
 
 def replace_string(body: bytes, key: str, value: str) -> bytes:
     """``body`` with every top-level string under ``key`` replaced by ``value``; the same body when there is none."""
+    leading = _leading(key).match(body)
+    if leading is not None and body.rfind(_quoted(key)) < leading.start(1) and not _may_spell(body):
+        start, end = leading.span(1)
+        return b"%b%b%b" % (body[:start], orjson.dumps(value), body[end:])
     members = [member for member in _members(body, key) if body[member.value] == _QUOTE]
     return _replaced(body, members, value)
 
@@ -105,6 +109,17 @@ def _spellings(key: str) -> re.Pattern[bytes]:
     """Matches a JSON string that means ``key``."""
     letters = (rf"(?:{letter}|\\u(?i:{ord(letter):04x}))" for letter in key)
     return re.compile(f'"{"".join(letters)}"'.encode("ascii"))
+
+
+@lru_cache(maxsize=16)
+def _leading(key: str) -> re.Pattern[bytes]:
+    """Matches an object whose first member has this key and a string, without escapes, as its value."""
+    return re.compile(rb'\s*\{\s*"%b"\s*:\s*("[^"\\]*+")' % key.encode("ascii"))
+
+
+@lru_cache(maxsize=16)
+def _quoted(key: str) -> bytes:
+    return b'"%b"' % key.encode("ascii")
 
 
 def _members(body: bytes, key: str) -> list[_Member]:

@@ -60,6 +60,8 @@ class Chooser:
         self._affinity = affinity
         self._routes = {preference.name: preference for preference in config.routing_preferences}
         self._targets = {name: alias.target for name, alias in config.model_aliases.items()}
+        #: The models of routes that are tried in their declared order.
+        self._declared = {route.name: self._models(route) for route in self._routes.values() if route.prefer == "none"}
         self._unreadable = context.metrics.counter(
             "pixiu_router_unreadable_preferences_total", "Requests whose own routing_preferences could not be read."
         )
@@ -154,7 +156,13 @@ class Chooser:
 
     def _around(self, pin: Pin) -> tuple[str, ...]:
         """The pinned model; should it fail, the others of its route."""
-        route = self._routes.get(pin.route) if pin.route is not None else None
+        route_name = pin.route
+        if route_name is None:
+            return (pin.model,)
+        declared = self._declared.get(route_name)
+        if declared is not None and declared[0] == pin.model:  # nearly always
+            return declared
+        route = self._routes.get(route_name)
         return (pin.model,) if route is None else self._models(route, pin.model)
 
     def _settle(
