@@ -256,6 +256,47 @@ async def test_a_client_that_leaves_writes_nothing(gateway: StartGateway) -> Non
         assert split((await asked(running)).json()["usage"]) == (0, 10)
 
 
+async def test_a_client_that_leaves_while_the_usage_waits_writes_nothing(gateway: StartGateway) -> None:
+    """The classification goes with it; the fixture looks for what might be left."""
+    asked_for = asyncio.Event()
+    gone = asyncio.Event()
+
+    async def hanging(request: Any) -> Action:
+        if request.method == "GET":
+            return respond(body=b'{"models":[{"alias":"m","tokenizer_version":"v"}]}')
+        asked_for.set()
+        return stall(asyncio.Event()) if not gone.is_set() else respond(body=b'{"segment_counts":[10]}')
+
+    async with Upstream(hanging) as service, Upstream([stream(events()), whole()]) as upstream:
+        tokenizer = {"type": "service", "url": f"http://{service.address}"}
+        running = await started(gateway, endpoint(upstream), tokenizer=tokenizer)
+        async with running.client() as client:
+            body = orjson.dumps({**MARKED, "stream": True})
+            await client.send(request("POST", "/v1/chat/completions", KEY, body))
+            await client.read_until(b'finish_reason":"stop"')
+            await asked_for.wait()
+        await running.wait_log()
+        gone.set()
+        assert split((await asked(running)).json()["usage"]) == (0, 10)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_answers_that_are_not_accounted_for_are_scrubbed_if_so_configured(
+    gateway: StartGateway, streams: bool
+) -> None:
+    """So that nobody is shown a discount that nobody gives."""
+    dirty = {**USAGE, "prompt_tokens_details": {"cached_tokens": 7, "audio_tokens": 1}, "cache_discount": 0.5}
+    action = stream(events(usage=dirty)) if streams else bodies.chat("a", usage=dirty)
+    async with Upstream(action) as upstream:
+        for scrubs, cached in ((False, 7), (True, 0)):
+            running = await started(gateway, endpoint(upstream), scrub_inactive=scrubs)
+            reply = await asked(running, key={}, stream=streams)
+            (usage,) = usages(reply.body) if streams else [reply.json()["usage"]]
+            assert usage["prompt_tokens_details"] == {"cached_tokens": cached, "audio_tokens": 1}
+            assert ("cache_discount" in usage) is not scrubs
+            assert "cache_read_input_tokens" not in usage
+
+
 # --- other models ----------------------------------------------------------------------------------------------------
 
 

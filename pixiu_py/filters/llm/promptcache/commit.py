@@ -15,6 +15,9 @@ from pixiu_py.tasks import Tasks
 if TYPE_CHECKING:
     from pixiu_py.filters.llm.promptcache.classify import Outcome
 
+#: Seconds that a classification waits for commits of its scope.
+SETTLING = 0.5
+
 log = structlog.get_logger("pixiu_py.filters.promptcache")
 
 
@@ -51,10 +54,13 @@ class Commits:
         task.add_done_callback(lambda done: self._ended(scope, done))
 
     async def settled(self, scope: Scope) -> None:
-        """Wait for the commits of a scope that are under way: who has had an answer finds what it wrote."""
+        """Wait for the commits of a scope that are under way: who has had an answer finds what it wrote.
+
+        Not for long: a commit that hangs must not make others late.
+        """
         under_way = self._under_way.get(scope)
         if under_way:
-            await asyncio.wait(tuple(under_way))
+            await asyncio.wait(tuple(under_way), timeout=SETTLING)
 
     async def close(self) -> None:
         """Let what is under way come to its end, or its deadline."""

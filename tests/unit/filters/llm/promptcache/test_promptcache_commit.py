@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from pixiu_py.filters.llm.promptcache import commit
 from pixiu_py.filters.llm.promptcache.classify import Outcome
 from pixiu_py.filters.llm.promptcache.commit import Commits
 from pixiu_py.filters.llm.promptcache.usage import Split
@@ -93,6 +94,18 @@ async def test_only_the_commits_of_the_same_scope_are_waited_for() -> None:
     assert results == []
     index.go.set()
     await it.close()
+
+
+async def test_a_commit_that_hangs_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "SETTLING", 0.01)
+    index, results = Slow(), list[str]()
+    it = commits(index, results)
+    it.submit(EARNED)
+    await it.settled(SCOPE)
+    assert results == []
+    index.go.set()
+    await it.close()
+    assert results == ["ok"]
 
 
 async def test_closing_lets_them_end() -> None:
