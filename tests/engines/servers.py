@@ -185,6 +185,32 @@ class KvEvents:
         return ["--kv-events-config", orjson.dumps(config).decode()]
 
 
+def coordinator(logs: Path) -> Engine:
+    """LMCache's coordinator."""
+    port = free_port()
+    command = [str(folder() / "vllm" / "bin" / "lmcache"), "coordinator", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--chunk-size", "256", "--hash-algorithm", "blake3", "--disable-metrics"]
+    return Engine("coordinator", command, port, "/healthz", logs, _QUIET)
+
+
+def cache_server(logs: Path, instance: str, at: Engine) -> tuple[Engine, list[str]]:
+    """A cache server that tells this coordinator, and the options of a vLLM that uses it. It is ready once it is listed."""
+    queue, port = free_port(), free_port()
+    command = [str(folder() / "vllm" / "bin" / "lmcache"), "server", "--instance-id", instance, "--host", "127.0.0.1"]
+    command += ["--port", str(queue), "--http-host", "127.0.0.1", "--http-port", str(port), "--chunk-size", "256"]
+    command += ["--hash-algorithm", "blake3", "--l1-size-gb", "0.5", "--eviction-policy", "LRU"]
+    command += ["--supported-transfer-mode", "engine_driven"]  # the only one for tensors on a CPU
+    command += ["--shm-name", f"pixiu-{port}", "--disable-metrics", "--disable-grpc-metrics"]
+    command += ["--coordinator-url", at.url, "--coordinator-advertise-ip", "127.0.0.1", "--coordinator-event-reporting"]
+    where = {"lmcache.mp.host": "tcp://127.0.0.1", "lmcache.mp.port": queue}
+    connector = {"kv_connector": "LMCacheMPConnector", "kv_role": "kv_both", "kv_connector_extra_config": where}
+    options = ["--kv-transfer-config", orjson.dumps(connector).decode()]
+    return Engine(instance, command, port, "/", logs, _QUIET), options
+
+
+_QUIET = {"PYTHONHASHSEED": "0", "LMCACHE_TRACK_USAGE": "false", "LMCACHE_DISABLE_BANNER": "1"}
+
+
 class Controller(Engine):
     """LMCache's controller, and what an engine needs to know of it."""
 

@@ -127,6 +127,20 @@ async def test_a_prompt_warmed_on_b_is_routed_to_b(
     assert fleet.engines[B].metric("vllm:prefix_cache_hits_total") >= hits + 3 * 512
 
 
+async def test_what_is_hot_is_pinned(fleet: Fleet, gateway: StartGateway, client: aiohttp.ClientSession) -> None:
+    """By the controller, in the instance and at the location that its own lookup named: it says how many tokens."""
+    strategy = {"enable_pinning": True, "hot_content_threshold": 2}
+    asked = Gateway(client, await gateway(fleet.conf("lmcache", cache_strategy=strategy)))
+    document = await warmed(asked, fleet, "lmcache", "hot")
+    for _ in range(2):
+        assert (await asked.ask(document)).by == B
+
+    async def pinned() -> bool:
+        return await asked.metric('pixiu_py_kvcache_background_total{work="pin",result="ok"}') == 1
+
+    await until("the prompt is pinned", pinned)
+
+
 async def test_what_engines_say_of_their_load_is_read(
     fleet: Fleet, gateway: StartGateway, client: aiohttp.ClientSession
 ) -> None:

@@ -104,6 +104,8 @@ class RemoteIndex(KvIndex):
 
     async def lookup(self, prompt: Prompt, endpoints: Sequence[Endpoint]) -> Matches:
         """See ``KvIndex.lookup``."""
+        if len(prompt.body) < self.chunk:  # a token is at least a byte: nobody need be asked
+            return {}
         started = self._clock()
         if self._patience.ready_in(started):
             raise IndexFailed("slow", "lookups took longer than the routing budget")
