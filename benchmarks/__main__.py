@@ -26,6 +26,7 @@ from benchmarks.svg import draw
 PEER_SCENARIOS = ("plain", "sse", "sse_burst", "latency", "memory", "start")
 SCENARIOS = (
     "plain",
+    "plain_new",
     "sse",
     "sse_burst",
     "latency",

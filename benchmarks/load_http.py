@@ -28,15 +28,18 @@ class Saturation:
     p99: float
 
 
-def saturate(target: Target, body: Path, seconds: int, connections: int) -> Saturation:
-    """POST ``body`` as fast as ``connections`` keep-alive connections can. Raises ``BenchError`` if any request failed."""
+def saturate(target: Target, body: Path, seconds: int, connections: int, *, new: bool = False) -> Saturation:
+    """POST ``body`` as fast as ``connections`` keep-alive connections can. Raises ``BenchError`` if any request failed.
+
+    ``new``: each request has an id of its own in its head, so that no head comes twice.
+    """
     wrk = shutil.which("wrk")
     if wrk is None:
         raise BenchError("wrk is not installed (Debian: apt-get install wrk)")
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(_SCRIPT)]
     for header in (f"Authorization: Bearer {CLIENT_KEY}", *target.headers):
         command += ["-H", header]
-    command += [f"http://127.0.0.1:{target.port}{CHAT_PATH}", "--", str(body)]
+    command += [f"http://127.0.0.1:{target.port}{CHAT_PATH}", "--", str(body), *(["new"] if new else [])]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     line = ended.stdout.strip().rpartition("\n")[2]
     if ended.returncode or not line.startswith("{"):

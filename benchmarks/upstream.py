@@ -7,6 +7,8 @@ that proxies which rewrite paths or drop queries see the same engine:
   monotonic clock (µs) at which it was written as its token, so that the client can tell how long it travelled.
 - POST ``/upload``: reads the body, answers with its length. GET ``/download``: ``--download`` bytes.
 - Any other POST: a chat completion of about 1 KB. Any other GET: a short JSON document.
+
+With ``--new 1`` each completion has an id of its own in its head, so that no head comes twice.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ class Connection(asyncio.Protocol):
         self.kept: list[bytes] = []
         self.received = 0
         self.missing = 0
+        self.answered = 0
         self.chunked = False
         self.to_send = 0
         self.writable = True
@@ -128,6 +131,10 @@ class Connection(asyncio.Protocol):
             if b'"stream": true' in body or b'"stream":true' in body:
                 self.transport.write(_STREAM_HEAD)
                 self._event(self.options.events)
+            elif self.options.new:
+                self.answered += 1
+                own = b"X-Answer: %016d-%08d\r\n" % (id(self), self.answered)
+                self.transport.write(_COMPLETION.replace(b"\r\n", b"\r\n" + own, 1))
             else:
                 self.transport.write(_COMPLETION)
         elif head.startswith(b"GET /download"):
@@ -185,6 +192,7 @@ def main() -> None:
     parser.add_argument("--addresses", type=int, default=1, help="loopback addresses to listen on")
     parser.add_argument("--events", type=int, default=200, help="events of a stream")
     parser.add_argument("--pause-ms", type=float, default=5.0, help="pause after each event")
+    parser.add_argument("--new", type=int, default=0, help="1: no head of an answer is like another")
     parser.add_argument("--download", type=int, default=2**20, help="bytes of GET /download")
     uvloop.run(serve(parser.parse_args()))
 

@@ -21,18 +21,22 @@ CONNECTIONS = 64
 
 
 def run(bench: Bench) -> Result:
-    result = Result("plain", TITLE, METRICS)
-    with bench.upstream(addresses=2) as upstream, bench.proxies(Spec(upstream.port), result) as servers:
+    return compare(bench, Result("plain", TITLE, METRICS))
+
+
+def compare(bench: Bench, result: Result, *, new: bool = False) -> Result:
+    """``new``: no head of a request or of an answer comes twice."""
+    with bench.upstream(addresses=2, new=int(new)) as upstream, bench.proxies(Spec(upstream.port), result) as servers:
         for server in servers:
             uvloop.run(closed_loop(server.target, CONNECTIONS, bench.pick(1.0, 0.2), read=lambda: 0.0))
-        bench.interleave(result, servers, lambda server: measure(bench, server))
+        bench.interleave(result, servers, lambda server: measure(bench, server, new=new))
     return result
 
 
-def measure(bench: Bench, server: Server) -> Values:
+def measure(bench: Bench, server: Server, *, new: bool = False) -> Values:
     """CPU time of the proxy's process tree while ``wrk`` asks as fast as it can."""
     before = cpu_seconds(server.pid)
-    load = saturate(server.target, bench.body, bench.pick(4, 1), CONNECTIONS)
+    load = saturate(server.target, bench.body, bench.pick(4, 1), CONNECTIONS, new=new)
     used = cpu_seconds(server.pid) - before
     if not load.requests:
         raise BenchError(f"no request was answered within {load.seconds:.0f} s")
