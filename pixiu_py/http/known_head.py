@@ -84,6 +84,8 @@ class HeadMemory:
 
     def parsed(self, data: bytes, message: RawRequestMessage, payload: StreamReader) -> None:
         """The parser has made one request of ``data``; its body may go on."""
+        if self._known is None and not self._tries:
+            return  # nothing will ever be found
         if self._missing != 0 or not data[:1].isalpha():  # an empty line may stand before a request
             self._missing = None
             return
@@ -96,7 +98,9 @@ class HeadMemory:
         self._missing = size + length - len(data)
         if self._missing < 0 or (self._missing == 0) is not payload.is_eof():
             self._missing = None
-        elif self._tries and size <= LONGEST_KNOWN:
+        elif self._missing == 0 and self._known is not None and not self._tries:
+            self._known = None
+        elif self._missing == 0 and self._tries and size <= LONGEST_KNOWN:
             self._tries -= 1
             self._learn(data, size, message)
 

@@ -19,7 +19,7 @@ EVENTS, SIZE = 5, 1_000_003
 
 @pytest.fixture
 async def engine() -> AsyncIterator[Target]:
-    options = argparse.Namespace(events=EVENTS, pause_ms=1.0, download=SIZE)
+    options = argparse.Namespace(events=EVENTS, pause_ms=1.0, download=SIZE, new=0)
     server = await asyncio.get_running_loop().create_server(lambda: upstream.Connection(options), "127.0.0.1", 0)
     async with server:
         yield Target(server.sockets[0].getsockname()[1])
