@@ -19,6 +19,8 @@ from pixiu_py.http.inflate import Inflater, UnreadableError
 from pixiu_py.http.sse import Event, SseParser
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pixiu_py.filters.llm.dialect import Dialect
     from pixiu_py.filters.llm.promptcache.account import Account
     from pixiu_py.http.body import Body, Sink
@@ -33,7 +35,18 @@ _TAIL = 8
 class EventSink:
     """Passes events on to the client's sink, with the split in those that tell usage."""
 
-    __slots__ = ("_account", "_clean", "_held", "_inflater", "_parser", "_rest", "_sink", "_tail", "_timeout")
+    __slots__ = (
+        "_account",
+        "_clean",
+        "_held",
+        "_inflater",
+        "_next_framed",
+        "_parser",
+        "_rest",
+        "_sink",
+        "_tail",
+        "_timeout",
+    )
 
     def __init__(self, sink: Sink, account: Account, max_event: int, timeout: float, inflater: Inflater | None) -> None:
         self._sink = sink
@@ -47,6 +60,21 @@ class EventSink:
         self._held: list[Event] = []
         self._rest = b""
         self._tail: deque[bytes] = deque(maxlen=_TAIL)
+        self._next_framed: Callable[[bytes, bytes], bool] | None = getattr(sink, "write_framed", None)
+
+    def write_framed(self, framed: bytes, chunk: bytes) -> bool:
+        """See ``FramedSink.write_framed``."""
+        if (
+            self._next_framed is not None
+            and self._clean
+            and not self._held
+            and self._inflater is None
+            and chunk.endswith(_ENDS)
+            and _tells_nothing(chunk)
+        ):
+            self._tail.append(chunk)
+            return self._next_framed(framed, chunk)
+        return self.write(chunk)
 
     def write(self, chunk: bytes) -> bool:
         """See ``Sink.write``. Full while an event waits."""

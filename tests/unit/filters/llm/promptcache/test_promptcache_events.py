@@ -110,6 +110,30 @@ async def test_chunks_without_usage_pass_as_the_objects_they_are() -> None:
     assert sink.chunks[0] is chunk
 
 
+async def test_a_chunk_in_its_framing_keeps_it_unless_it_is_changed() -> None:
+    """Making it anew costs more than looking at it."""
+
+    class Framed(ListSink):
+        def __init__(self) -> None:
+            super().__init__()
+            self.framed: list[bytes] = []
+
+        def write_framed(self, framed: bytes, chunk: bytes) -> bool:
+            self.framed.append(framed)
+            return self.write(chunk)
+
+    sink = Framed()
+    events = EventSink(sink, account(), 2**20, 5.0, None)
+    for chunk in (token("a"), LAST, token("b")[:9], token("b")[9:], DONE):
+        events.write_framed(b"%x\r\n%b\r\n" % (len(chunk), chunk), chunk)
+    assert [framed.split(b"\r\n")[1] for framed in sink.framed] == [token("a"), DONE]
+    assert told(sink.content)[0]["cache_read_input_tokens"] == 5
+    assert sink.content.endswith(token("b") + DONE)
+    plain = ListSink()
+    EventSink(plain, account(), 2**20, 5.0, None).write_framed(b"framed", token("a"))
+    assert plain.content == token("a")
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 async def test_line_ends_are_kept(end: bytes) -> None:
     stream = b"data:%b%b%bid: 7%b%b" % (orjson.dumps({"usage": USAGE, "choices": []}), end, b"retry: 1" + end, end, end)
