@@ -10,6 +10,7 @@ from pixiu_py.filters.llm.promptcache.document import Collected, told_document
 from pixiu_py.filters.llm.promptcache.events import EventBody
 from pixiu_py.http.inflate import Inflater, UnreadableError
 from pixiu_py.http.local_reply import error_reply
+from pixiu_py.tasks import Tasks
 
 if TYPE_CHECKING:
     from pixiu_py.filters.llm.promptcache.account import Account
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.promptcache.meters import Meters
     from pixiu_py.http.body import Sink
     from pixiu_py.http.exchange import Exchange, Response
-    from pixiu_py.tasks import Tasks
 
 _JSON = ("application/json", "")
 _EVENTS = "text/event-stream"
@@ -26,10 +26,14 @@ _EVENTS = "text/event-stream"
 class Answers:
     """Changes answers."""
 
-    def __init__(self, config: PromptCacheConfig, meters: Meters, tasks: Tasks) -> None:
+    def __init__(self, config: PromptCacheConfig, meters: Meters) -> None:
         self._config = config
         self._meters = meters
-        self._tasks = tasks
+        self._tasks = Tasks("prompt cache answers", config.max_collecting + 1)
+
+    async def close(self) -> None:
+        """End what is still being collected."""
+        await self._tasks.close()
 
     def at_once(self, response: Response, account: Account) -> bool:
         """Do it without waiting, for a document that is here and a classification that is done: the usual case."""
@@ -80,6 +84,9 @@ class Answers:
             limit = self._config.max_document
             if body.length is not None and body.length > limit:
                 self._meters.untouched.inc(("too_large",))
+                return
+            if len(self._tasks) >= self._config.max_collecting:
+                self._meters.untouched.inc(("busy",))
                 return
             collected = Collected(body, limit, self._tasks)
             try:

@@ -80,8 +80,12 @@ class PromptCacheConfig(Model, frozen=True):
     sweep_batch: Annotated[int, Meta(ge=1, description="Most entries that are removed in one step.")] = 1000
     max_classifying: Annotated[int, Meta(ge=1, description="Most classifications at a time; above it: none.")] = 1000
     max_committing: Annotated[int, Meta(ge=1, description="Most commits at a time; above it they are lost.")] = 1000
+    max_collecting: Annotated[
+        int,
+        Meta(ge=1, description="Most JSON answers that are held at a time until they are whole; above it: unchanged."),
+    ] = 10_000
     max_body: Annotated[Size, doc("Largest request body that is looked at.")] = 32 * 2**20
-    max_document: Annotated[Size, doc("Largest JSON answer that is changed.")] = 32 * 2**20
+    max_document: Annotated[Size, doc("Largest JSON answer that is changed.")] = 16 * 2**20
     max_event: Annotated[Size, Meta(ge=1024, description="Largest event of a stream that is changed.")] = 4 * 2**20
     max_decoded: Annotated[Size, doc("Most bytes that are decompressed of one answer.")] = 64 * 2**20
 

@@ -74,7 +74,7 @@ class PromptCache(HttpFilter):
         ledger = make_ledger(config.ledger, context.registry) if config.ledger is not None else None
         self._books = Books(config.tariffs, ledger, context.metrics)
         self._principals = Principals(config.principals, self._books.owner)
-        self._answers = Answers(config, self._meters, self._tasks)
+        self._answers = Answers(config, self._meters)
         #: Requests of nobody known are of interest, too.
         self._reads_all = ledger is not None or config.scrub_inactive
 
@@ -88,6 +88,7 @@ class PromptCache(HttpFilter):
     async def close(self) -> None:
         """Let commits end, write what waits for the books, close everything."""
         await self._tasks.close()
+        await self._answers.close()
         await self._sweeper.close()
         await self._commits.close()
         await self._counter.close()

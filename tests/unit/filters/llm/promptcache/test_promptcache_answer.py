@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from typing import Any
@@ -21,7 +22,6 @@ from pixiu_py.http.body import Body, Sink
 from pixiu_py.http.exchange import Response
 from pixiu_py.http.headers import Headers
 from pixiu_py.observability.metrics import Metrics
-from pixiu_py.tasks import Tasks
 from tests.fakes.exchange import collect, make_exchange
 
 DOCUMENT = b'{"choices":[],"usage":{"prompt_tokens":9}}'
@@ -39,8 +39,7 @@ class Bench:
 
     def __init__(self, **config: Any) -> None:
         self.meters = Meters(Metrics())
-        self.tasks = Tasks("test")
-        self.answers = Answers(PromptCacheConfig(**config), self.meters, self.tasks)
+        self.answers = Answers(PromptCacheConfig(**config), self.meters)
         self.account = Account(CHAT, {}, "alice", "m")
         self.account.is_active = True
 
@@ -57,7 +56,7 @@ class Bench:
         self.error = exchange.error
         assert exchange.response is not None
         content = await collect(exchange.response.body)
-        await self.tasks.close()
+        await self.answers.close()
         return exchange.response, content
 
     @property
@@ -170,3 +169,29 @@ async def test_a_document_that_breaks_off_is_an_error_for_the_client() -> None:
     assert response.status == 502
     assert orjson.loads(content)["error"]
     assert isinstance(bench.error, UpstreamReset)
+
+
+async def test_only_so_many_documents_are_held_at_a_time() -> None:
+    """One more passes as it is; it is not refused."""
+    bench = Bench(max_collecting=1)
+    come = asyncio.Event()
+
+    class Slow(Unknown):
+        async def pipe(self, sink: Sink) -> None:
+            await come.wait()
+            await super().pipe(sink)
+
+    first = make_exchange("POST", "/v1/chat/completions")
+    first.response = Response(200, Headers.of({"Content-Type": "application/json"}), Slow(DOCUMENT))
+    waiting = asyncio.get_running_loop().create_task(bench.answers.account(first, bench.account))
+    await asyncio.sleep(0)
+    second = make_exchange("POST", "/v1/chat/completions")
+    body = Whole(DOCUMENT)
+    second.response = Response(200, Headers.of({"Content-Type": "application/json"}), body)
+    await bench.answers.account(second, Account(CHAT, {}, "alice", "m"))
+    assert second.response.body is body
+    assert bench.untouched == {("busy",): 1}
+    come.set()
+    await waiting
+    assert isinstance(first.response.body, bytes)
+    await bench.answers.close()
