@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,7 @@ import pytest
 
 from pixiu_py.config.types import Secret
 from pixiu_py.stores.ledger.postgres import PostgresLedger, PostgresLedgerConfig
+from pixiu_py.stores.ledger.spill import spilled
 from tests.conftest import StartGateway
 from tests.fakes.accounted import accounting, ask, counter, requests_in, was_read
 from tests.fakes.client import Client
@@ -123,6 +125,30 @@ async def test_postgres_is_killed_and_comes_back(gateway: StartGateway) -> None:
         books = PostgresLedger(PostgresLedgerConfig(dsn=Secret(service.url)))
         await books.start()
         assert await requests_in(books) == asked
+        await books.close()
+
+
+async def test_a_ledger_that_is_away_at_the_end_gets_its_records_later(gateway: StartGateway, tmp_path: Path) -> None:
+    """What it could not be told is kept in a file, and told after the next start, which may come before its own."""
+    with postgres_server() as service:
+        writer = {"flush_interval": "10ms", "close_timeout": "50ms", "spill": str(tmp_path / "spill")}
+        ledger = {"type": "postgres", "dsn": service.url, "rest": "10ms", "writer": writer}
+        running = await gateway(accounting({"type": "memory"}, ledger))
+        await asyncio.to_thread(service.stop, signal.SIGQUIT)
+        async with running.client() as client:
+            for number in range(5):
+                assert (await ask(client, f"prompt {number}")).status == 200
+        await running.stop()
+        assert len(spilled(str(tmp_path / "spill"))) == 1
+        again = await gateway(accounting({"type": "memory"}, ledger))
+        await asyncio.to_thread(service.start)
+        books = PostgresLedger(PostgresLedgerConfig(dsn=Secret(service.url)))
+        await books.start()
+        async with asyncio.timeout(30):
+            while await requests_in(books) < 5 or spilled(str(tmp_path / "spill")):
+                await asyncio.sleep(0.02)
+        await again.stop()
+        assert await requests_in(books) == 5
         await books.close()
 
 

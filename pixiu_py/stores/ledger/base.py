@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from msgspec import Meta
 
-from pixiu_py.config.types import Duration, Empty, KindRef, Model
+from pixiu_py.config.types import Duration, Empty, KindRef, Model, doc
 from pixiu_py.errors import PluginError
 from pixiu_py.registry import Family, Registry
 from pixiu_py.stores.ledger.cost import Tokens
@@ -39,6 +39,9 @@ class WriterConfig(Model, frozen=True):
     close_timeout: Annotated[
         Duration, Meta(gt=0, description="At the end, how long a ledger that does not answer is waited for.")
     ] = 10.0
+    spill: Annotated[
+        str, doc("Beside this path goes what cannot be written before the end, for the next start; empty: it is lost.")
+    ] = "./usage.spill"
     keep: Annotated[Duration, Meta(ge=0, description="Usage older than this is removed; 0: never.")] = 0.0
 
 

@@ -3,7 +3,8 @@
 Taking a record costs no system call and never waits. A batch that fails is kept and tried again, with growing pauses:
 appending is idempotent, so that one whose answer got lost is not counted twice. While the ledger is away the queue grows
 up to ``queue_size``; what comes then is dropped and counted. At the end everything that waits is written, for up to
-``close_timeout``. A process that is killed loses what it took within the last ``flush_interval``, not more.
+``close_timeout``, and what is left then goes into a file for the next start. A process that is killed loses what it took
+within the last ``flush_interval``, not more.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pixiu_py.observability.metrics import Metrics
 from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.ledger.base import Ledger, WriterConfig
 from pixiu_py.stores.ledger.record import UsageRecord
+from pixiu_py.stores.ledger.spill import read_spilled, spill, spilled
 from pixiu_py.tasks import Tasks
 
 log = structlog.get_logger("pixiu_py.stores.ledger")
@@ -56,6 +58,8 @@ class UsageWriter:
     def start(self) -> None:
         """Begin to write."""
         self._writing = self._tasks.spawn(self._write(), "write")
+        if self._config.spill:
+            _ = self._tasks.spawn(self._recover(), "recover")
         if self._config.keep:
             _ = self._tasks.spawn(self._prune(), "prune")
 
@@ -77,10 +81,45 @@ class UsageWriter:
             await asyncio.wait((self._writing,), timeout=self._config.close_timeout)
         await self._tasks.close()
         self._depth.drop(self._read_depth)
-        if self._waiting:
+        if self._waiting and not self._spill():
             self._lost(len(self._waiting))
-            self._waiting.clear()
             self._tell()
+        self._waiting.clear()
+
+    def _spill(self) -> bool:
+        """Keep what waits for the next start; False when that cannot be done."""
+        if not self._config.spill:
+            return False
+        try:
+            file = spill(self._config.spill, self._waiting)
+        except OSError as error:
+            log.error("usage cannot be kept for the next start", error=str(error))
+            return False
+        self._records.inc(("spilled",), len(self._waiting))
+        log.warning("usage is kept for the next start", file=str(file), records=len(self._waiting))
+        return True
+
+    async def _recover(self) -> None:
+        """Write what processes before this one could not."""
+        for file in spilled(self._config.spill):
+            try:
+                records = read_spilled(file)
+                while batch := list(islice(records, self._config.batch_size)):
+                    await self._insist(batch)
+                file.unlink(missing_ok=True)
+            except (OSError, ValueError) as error:  # another worker was quicker, or it is no file of ours
+                log.warning("kept usage cannot be read", file=str(file), error=str(error))
+
+    async def _insist(self, batch: list[UsageRecord]) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                self._records.inc(("written",), await self._ledger.append(batch))
+                return
+            except StoreError:
+                self._failures.inc()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _write(self) -> None:
         pause = _FIRST_PAUSE

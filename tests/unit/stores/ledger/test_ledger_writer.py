@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pixiu_py.observability.metrics import Metrics
 from pixiu_py.stores.ledger import writer as module
 from pixiu_py.stores.ledger.base import WriterConfig
 from pixiu_py.stores.ledger.record import UsageRecord, usage_record
+from pixiu_py.stores.ledger.spill import spilled
 from pixiu_py.stores.ledger.writer import UsageWriter
 from tests.fakes.ledgers import SERVED, TOKENS, ListLedger, ListLedgerConfig
 
@@ -30,8 +32,9 @@ def made(metrics: Metrics | None = None, **config: Any) -> tuple[UsageWriter, Li
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries follow each other at once."""
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tries follow each other at once; what is spilled goes into the test's own folder."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.001)
 
@@ -115,11 +118,55 @@ async def test_a_full_queue_drops_what_comes_and_counts_it() -> None:
 
 async def test_the_end_waits_no_longer_than_it_may() -> None:
     """A ledger that does not answer delays the end by ``close_timeout``; what it did not take is counted."""
-    writer, ledger = made(batch_size=1, close_timeout=0.01)
+    writer, ledger = made(batch_size=1, close_timeout=0.01, spill="")
     ledger.open.clear()
     writer.add(record())
     await writer.close()
     assert writer.dropped == 1
+
+
+async def test_what_cannot_be_written_before_the_end_is_written_after_the_next_start(tmp_path: Path) -> None:
+    """Though the ledger is still away then, and two workers find the file; nothing is there twice."""
+    path = str(tmp_path / "usage")
+    metrics = Metrics()
+    writer, ledger = made(metrics, batch_size=2, close_timeout=0.01, spill=path)
+    ledger.fails = True
+    sent = [record() for _ in range(5)]
+    for one in sent:
+        writer.add(one)
+    await writer.close()
+    assert (writer.dropped, len(spilled(path))) == (0, 1)
+    assert b'pixiu_py_usage_records_total{outcome="spilled"} 5' in metrics.render()
+    writers = [UsageWriter(ledger, Metrics()) for _ in range(2)]
+    for one in writers:
+        one.start()
+    await asyncio.sleep(0.01)
+    assert len(spilled(path)) == 1
+    ledger.fails = False
+    await until(ledger, 5)
+    async with asyncio.timeout(10):
+        while spilled(path):
+            await asyncio.sleep(0.001)
+    for one in writers:
+        await one.close()
+    assert ledger.records == sent
+
+
+async def test_a_place_that_takes_nothing_loses_what_waits(tmp_path: Path) -> None:
+    writer, ledger = made(batch_size=1, close_timeout=0.01, spill=str(tmp_path / "nowhere" / "usage"))
+    ledger.fails = True
+    writer.add(record())
+    await writer.close()
+    assert writer.dropped == 1
+
+
+async def test_a_file_that_is_none_of_ours_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "usage.txt").write_bytes(b"notes\n")
+    writer, ledger = made(batch_size=1, spill=str(tmp_path / "usage"))
+    writer.add(record())
+    await until(ledger, 1)
+    await writer.close()
+    assert (tmp_path / "usage.txt").exists()
 
 
 async def test_a_ledger_that_comes_back_during_the_end_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
