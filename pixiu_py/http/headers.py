@@ -145,8 +145,10 @@ class Headers:
         self.origin = origin = origin.without(name)
         self.raw = (*origin.raw, *added)
         self._index = origin.index
-        if any(key.lower() == encode(name).lower() for key, _ in added):
-            self.remove(name)
+        for key, _ in added:
+            if len(key) == len(name) and key.lower() == encode(name).lower():
+                self.remove(name)
+                break
 
     def _replace(self, raw: list[Raw]) -> None:
         self.raw = raw

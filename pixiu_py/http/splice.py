@@ -32,16 +32,18 @@ class _Member(NamedTuple):
 
 def replace_string(body: bytes, key: str, value: str) -> bytes:
     """``body`` with every top-level string under ``key`` replaced by ``value``; the same body when there is none."""
-    leading = _leading(key).match(body)
-    if leading is not None and body.rfind(_quoted(key)) < leading.start(1) and not _may_spell(body):
-        start, end = leading.span(1)
-        return b"%b%b%b" % (body[:start], orjson.dumps(value), body[end:])
+    quick = _with_leading(body, key, value)
+    if quick is not None:
+        return quick
     members = [member for member in _members(body, key) if body[member.value] == _QUOTE]
     return _replaced(body, members, value)
 
 
 def put_string(body: bytes, key: str, value: str) -> bytes:
     """``body`` with ``value`` under ``key``, whatever was there; where nothing was, as the first member."""
+    quick = _with_leading(body, key, value)
+    if quick is not None:
+        return quick
     members = _members(body, key)
     if members:
         return _replaced(body, members, value)
@@ -83,6 +85,17 @@ def _may_spell(body: bytes) -> bool:
 
 
 _QUOTE = ord('"')
+
+
+def _with_leading(body: bytes, key: str, value: str) -> bytes | None:
+    """``body`` with another first member, if that is a string under ``key``, and no other can be; None: look closer."""
+    leading = _leading(key).match(body)
+    if leading is None:
+        return None
+    start, end = leading.span(1)
+    if body.rfind(_quoted(key)) >= start or _may_spell(body):
+        return None
+    return b"%b%b%b" % (body[:start], orjson.dumps(value), body[end:])
 
 
 def _replaced(body: bytes, members: list[_Member], value: str) -> bytes:

@@ -35,6 +35,8 @@ CHOICE: Final = "llm_router"
 MODEL_HEADER: Final = "x-pixiu-model"
 ROUTE_HEADER: Final = "x-pixiu-route-name"
 
+_SAID = frozenset((MODEL_HEADER.encode(), ROUTE_HEADER.encode()))
+_LENGTHS = frozenset(map(len, _SAID))
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -144,8 +146,10 @@ class LlmRouter(HttpFilter):
 
 
 def _say(headers: Headers, model: str, route: str | None) -> None:
-    if MODEL_HEADER in headers or ROUTE_HEADER in headers:  # of another gateway, behind this one
-        headers.remove(MODEL_HEADER, ROUTE_HEADER)
+    for name, _ in headers.raw:
+        if len(name) in _LENGTHS and name.lower() in _SAID:  # by another gateway, behind this one
+            headers.remove(MODEL_HEADER, ROUTE_HEADER)
+            break
     for field in _fields(model, route):
         headers.append(field)
 

@@ -79,7 +79,9 @@ class StoredAffinity(Affinity):
     async def look_up(self, headers: Headers, conversation: Conversation | None) -> Session | None:
         """See ``Affinity.look_up``."""
         tenant = headers.get(self._tenant_header) if self._tenant_header else None
-        id_ = headers.get(self._header) or ""
+        id_ = headers.get(self._header)
+        if id_ is not None:
+            headers.withhold(self._header)
         key: str | None = None
         if id_:
             key = named(tenant, id_, conversation if self.strands else None)
@@ -87,11 +89,10 @@ class StoredAffinity(Affinity):
             key = recognised(tenant, conversation, strands=self.strands)
         if key is None:
             return None
-        self.strip(headers)
         known = await self._store.get(key)
         binding = known.binding
         pin = None if binding is None else Pin(binding.model_name, binding.route_name)
-        return Session(id_, key, pin, known)
+        return Session(id_ or "", key, pin, known)
 
 
 class First(NamedTuple):

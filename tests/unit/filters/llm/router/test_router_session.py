@@ -78,7 +78,9 @@ async def test_without_an_id_there_is_no_session() -> None:
     """An empty one is none; nothing is looked up, and nothing is kept."""
     async with opened() as affinity:
         assert await look(affinity, Headers()) is None
-        assert await look(affinity, named("")) is None
+        empty = named("")
+        assert await look(affinity, empty) is None
+        assert len(empty) == 0
 
 
 async def test_the_id_goes_no_further() -> None:
