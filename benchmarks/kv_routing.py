@@ -26,6 +26,7 @@ POLICIES: tuple[Callable[..., policies.Policy], ...] = (
     policies.SessionHash,
     policies.PrefixHash,
     policies.ScoredPrefix,
+    policies.ScoredSizedPrefix,
     policies.Scored,
 )
 #: Tokens per block of the generated traces. Mooncake's have 512.
@@ -118,6 +119,8 @@ def report(name: str, requests: Sequence[Request], count: int, model: Model) -> 
     row = "  {:<22} {:>8.3f}  {:>8}  {:>8.2f}s  {:>8.2f}s  {:>9}  {:>11}"
     p99 = fleet.percentile(fastest, 0.99)
     yield row.format("bound", best, "1.000" if best else "-", fmean(fastest), p99, "-", "-")
+    shared = bound.shared_lru_hits(requests, model, count)
+    yield f"  {'(one LRU cache of all)':<22} {shared:>8.3f}  {f'{shared / best:.3f}' if best else '-':>8}"
     outcomes = []
     for make in POLICIES:
         outcome = fleet.run(requests, count, model, make)

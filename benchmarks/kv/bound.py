@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from benchmarks.kv.engine import Model, Request
@@ -32,6 +33,22 @@ def most_hits(requests: Sequence[Request], model: Model, engines: int) -> list[i
             if cached.get(block) == -following:
                 del cached[block]
     return hits
+
+
+def shared_lru_hits(requests: Sequence[Request], model: Model, engines: int) -> float:
+    """Share of all tokens that one LRU cache of that size would have: what engines lose because they do not know the future."""
+    capacity = max(model.cache // model.block * engines, 1)
+    cache: OrderedDict[int, None] = OrderedDict()
+    hits = 0
+    for request in requests:
+        held = next((n for n, block in enumerate(request.blocks) if block not in cache), len(request.blocks))
+        hits += min(held * model.block, request.tokens - 1)
+        for block in reversed(request.blocks):
+            cache[block] = None
+            cache.move_to_end(block)
+        while len(cache) > capacity:
+            cache.popitem(last=False)
+    return hits / sum(request.tokens for request in requests)
 
 
 def fastest(request: Request, hit: int, model: Model) -> float:

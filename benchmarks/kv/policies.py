@@ -206,5 +206,19 @@ class ScoredPrefix(Scored):
 
     def make_index(self) -> KvIndex:
         """The gateway's own, as it is by default."""
+        return self.prefix_index()
+
+    def prefix_index(self, **keys: int) -> PrefixIndex:
+        """One with these keys."""
         context = Context(clusters=None, registry=None, tasks=None, clock=self.clock, random=self.rng)  # type: ignore[arg-type]
-        return PrefixIndex(PrefixConfig(max_endpoints=len(self.engines)), KvCacheConfig(enabled=True), context)
+        return PrefixIndex(PrefixConfig(max_endpoints=len(self.engines), **keys), KvCacheConfig(enabled=True), context)
+
+
+class ScoredSizedPrefix(ScoredPrefix):
+    """The same, told by ``cache_tokens`` how much an engine can hold."""
+
+    name = "ours, sized prefix"
+
+    def make_index(self) -> KvIndex:
+        """The gateway's own, with that key."""
+        return self.prefix_index(cache_tokens=self.model.cache)

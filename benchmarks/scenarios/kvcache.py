@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import orjson
 import uvloop
@@ -71,27 +72,26 @@ def run(bench: Bench) -> Result:
         raise BenchError("only the gateway routes by cache")
     body = bench.folder / "long-chat.json"
     body.write_bytes(long_chat())
-    long = replace(bench, body=body)
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(bench.upstream(addresses=ENDPOINTS))
         ways = []
         for key, filters in (("plain", ()), ("added", (FILTER,))):
             spec = Spec(upstream.port, endpoints=ENDPOINTS, filters=filters)
             ways.append(Way(key, stack.enter_context(bench.proxy(ours, spec))))
-        bench.interleave(result, ways, lambda way: _measure(long, way))
+        bench.interleave(result, ways, lambda way: _measure(bench, way, body))
     for values in result.rounds.get(ours.name, []):
         _subtract(values)
     bench.interleave(result, [ours], lambda _: {"index_mb": _filled(bench.pick(1_000_000, 200_000))}, rounds=1)
     return result
 
 
-def _measure(bench: Bench, way: Way) -> Values:
-    body = bench.body.read_bytes()
+def _measure(bench: Bench, way: Way, chat: Path) -> Values:
+    body = chat.read_bytes()
     seconds = bench.pick(4, 1)
     uvloop.run(open_loop(way.server.target, RATE, 0.2, body=body))
     latencies = uvloop.run(open_loop(way.server.target, RATE, seconds, body=body))
     before = cpu_seconds(way.server.pid)
-    load = saturate(way.server.target, bench.body, seconds, 16)
+    load = saturate(way.server.target, chat, seconds, 16)
     used = cpu_seconds(way.server.pid) - before
     return {
         f"{way.key}_p50": percentile(latencies, 50) * 1000,

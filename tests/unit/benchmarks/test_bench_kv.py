@@ -112,7 +112,8 @@ def test_the_bound_knows_the_future() -> None:
     model = Model(block=100, cache=200)
     asked = [request(0.0, 1), request(1.0, 2), request(2.0, 3), request(3.0, 4), request(4.0, 1, 9)]
     assert bound.most_hits(asked, model, 1) == [0, 0, 0, 0, 100]
-    assert bound.most_hits(asked, Model(block=100, cache=100), 1)[4] in (0, 100)
+    assert bound.shared_lru_hits(asked, model, 1) == 0
+    assert bound.shared_lru_hits(asked, model, 2) == pytest.approx(100 / 600)
 
 
 def test_nobody_beats_the_bound() -> None:
@@ -169,4 +170,4 @@ def test_a_run_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert kv_routing.main(["--trace", str(path), "--engines", "2", "3"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("ours, prefix index      ") == 2
-    assert printed.count("reached") == 8
+    assert printed.count("reached") == 12

@@ -77,7 +77,7 @@ class ScoreConfig(Model, frozen=True):
         Literal["score", "balancer"],
         doc("Who places a prompt that no endpoint knows: the load alone, or the balancer."),
     ] = "score"
-    pending_weight: Annotated[_Weight, doc("Per uncached token that was sent there and is not answered yet.")] = 0.08
+    pending_weight: Annotated[_Weight, doc("Per uncached token that was sent there and is not answered yet.")] = 0.06
     shared_pending_weight: Annotated[
         _Weight, doc("The same, while other requests that are not answered yet have the matched prefix.")
     ] = 1.0
@@ -87,7 +87,10 @@ class ScoreConfig(Model, frozen=True):
     overload_weight: Annotated[_Weight, doc("Per token of work above what is no overload yet.")] = 2.0
     overload_slack: Annotated[float, Meta(ge=1, description="So many times the mean work is no overload yet.")] = 1.15
     overload_floor: Annotated[_Weight, doc("Nor is so much work, whatever the others have.")] = 65536.0
-    work_weight: Annotated[_Weight, doc("Per token of work; decides between equals.")] = 0.0025
+    overload_prompts: Annotated[
+        _Weight, doc("Nor is the mean and so many prompts of this length: chance alone does that.")
+    ] = 4.0
+    work_weight: Annotated[_Weight, doc("Per token of work; decides between equals.")] = 0.02
     work_memory: Annotated[
         Duration, Meta(gt=0, description="Work counts what was sent within about this time; older work fades.")
     ] = 300.0

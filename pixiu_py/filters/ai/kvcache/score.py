@@ -7,7 +7,9 @@ lowest cost wins:
          + pending_weight · pending            shared_pending_weight, while others ask for the same prefix
          + in_flight_weight · in_flight
          + waiting_weight · waiting + usage_weight · usage
-         + overload_weight · (work above overload_slack times the mean, and above overload_floor)
+         + overload_weight · (work above what is fair)
+
+    fair = the largest of overload_slack · mean work, overload_floor, mean work + overload_prompts · length
          + work_weight · work
 
 A conversation follows its prefix through queues much longer than what it saves: nobody else will ever need a copy, and
@@ -56,7 +58,7 @@ def costs(length: int, facts: Sequence[Facts], weights: ScoreConfig, *, shared: 
     )
     work_weight, overload_weight, least = weights.work_weight, weights.overload_weight, weights.min_match
     mean = sum(fact.work for fact in facts) / (len(facts) or 1)
-    fair = max(weights.overload_slack * mean, weights.overload_floor)
+    fair = max(weights.overload_slack * mean, weights.overload_floor, mean + weights.overload_prompts * length)
     found = []
     for matched, pending, in_flight, work, waiting, usage in facts:
         cost = (

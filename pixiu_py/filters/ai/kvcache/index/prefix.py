@@ -34,7 +34,7 @@ class PrefixConfig(Model, frozen=True):
         int, Meta(ge=8, le=2**28, description="Most chunks of text that are known; each takes 24 bytes.")
     ] = 1_000_000
     max_endpoints: Annotated[
-        int, Meta(ge=1, le=4096, description="Most endpoints that are known; each takes a bit per chunk.")
+        int, Meta(ge=1, le=4096, description="Most endpoints that are known; 64 of them take 8 bytes per chunk.")
     ] = 64
     ttl: Annotated[
         Duration, Meta(gt=0, description="A chunk that nobody has used for so long is not expected any more.")

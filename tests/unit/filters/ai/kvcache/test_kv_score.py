@@ -24,7 +24,7 @@ def best(length: int, *facts: Facts, weights: ScoreConfig = WEIGHTS, shared: boo
         ("the holder of the longer prefix", 5000, [Facts(matched=1000), Facts(matched=4000)], 1),
         ("a match that is too short counts as none", 5000, [Facts(in_flight=1), Facts(matched=63, in_flight=2)], 0),
         ("a holder with a short queue", 5000, [IDLE, Facts(matched=4000, pending=20_000)], 1),
-        ("not a holder with a very long queue", 5000, [IDLE, Facts(matched=4000, pending=60_000)], 0),
+        ("not a holder with a very long queue", 5000, [IDLE, Facts(matched=4000, pending=80_000)], 0),
         ("another holder with a shorter queue", 5000, [Facts(4000, pending=5000), Facts(4000, pending=100)], 1),
         ("a holder that answers many", 5000, [IDLE, Facts(matched=4000, in_flight=50)], 1),
         ("not a holder that answers far too many", 5000, [IDLE, Facts(matched=4000, in_flight=200)], 0),
@@ -35,7 +35,8 @@ def best(length: int, *facts: Facts, weights: ScoreConfig = WEIGHTS, shared: boo
         ("cold: the one that had less to do lately", 5000, [Facts(work=1000), Facts(work=900)], 1),
         ("work that is shared out fairly is no reason", 500, [Facts(work=90_000), Facts(400, work=100_000)], 1),
         ("a holder that has had more of little", 5000, [IDLE, Facts(4000, work=60_000)], 1),
-        ("not a holder that has had too much lately", 5000, [Facts(work=50_000), Facts(4000, work=90_000)], 0),
+        ("a holder that has had a few prompts more", 5000, [Facts(work=70_000), Facts(4000, work=105_000)], 1),
+        ("not a holder that has had far too much lately", 5000, [Facts(work=50_000), Facts(4000, work=190_000)], 0),
     ],
 )
 def test_who_wins(situation: str, length: int, facts: list[Facts], winner: int) -> None:

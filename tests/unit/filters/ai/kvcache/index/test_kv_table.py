@@ -88,11 +88,28 @@ def test_a_key_that_is_found_across_two_others_is_none() -> None:
     assert held(table, [b"bbbbcccc"]) == {}
 
 
+def test_more_endpoints_than_a_word_has_bits() -> None:
+    """Each keeps what it holds, also when another is reset."""
+    table = ChunkTable(100, 200)
+    for slot in range(200):
+        table.add(keys(1, 2)[: 1 + slot % 2], slot, slot + 1, 1)
+    everyone = (1 << 200) - 1
+    odd = sum(1 << slot for slot in range(1, 200, 2))
+    assert table.lookup(keys(1, 2), 1, everyone) == [(odd, 2), (everyone ^ odd, 1)]
+    table.reset(199, 300)
+    table.remove(keys(1, 2), 67)
+    table.add(keys(1, 2), 130, 301, 1)
+    gone = 1 << 199 | 1 << 67
+    assert table.lookup(keys(1, 2), 1, everyone)[0] == (odd & ~gone | 1 << 130, 2)
+    assert table.lookup(keys(1, 2), 1, gone) == []
+
+
 chains = st.lists(st.integers(0, 3), min_size=1, max_size=5)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("add"), chains, st.integers(0, SLOTS - 1)),
         st.tuples(st.just("reset"), st.just([0]), st.integers(0, SLOTS - 1)),
+        st.tuples(st.just("remove"), chains, st.integers(0, SLOTS - 1)),
     ),
     max_size=60,
 )
@@ -105,7 +122,7 @@ def test_never_more_than_was_stored(
 ) -> None:
     """Whatever the sequence: what is found was stored, not reset since, and not too old; memory is what it was."""
     table = ChunkTable(capacity, SLOTS)
-    sizes = [len(table._keys), len(table._masks), len(table._stamps)]
+    sizes = [len(table._keys), *map(len, table._words), len(table._stamps)]
     #: (chunk key, slot) → stamp
     stored: dict[tuple[bytes, int], int] = {}
     used: dict[bytes, int] = {}
@@ -116,6 +133,9 @@ def test_never_more_than_was_stored(
             table.add(keys(*names), slot, stamp, max(1, stamp - age))
             stored.update({(key, slot): stamp for key in keys(*names)})
             used.update(dict.fromkeys(keys(*names), stamp))
+        elif action == "remove":
+            table.remove(keys(*names), slot)
+            stored = {pair: at for pair, at in stored.items() if pair[1] != slot or pair[0] not in keys(*names)}
         else:
             table.reset(slot, stamp)
             stored = {pair: at for pair, at in stored.items() if pair[1] != slot}
@@ -129,5 +149,5 @@ def test_never_more_than_was_stored(
             fresh = [(key, slot) in stored and stored[key, slot] >= oldest for key in keys(*asked)]
             expected = fresh.index(False) if False in fresh else len(fresh)
             assert held(table, keys(*asked), oldest).get(slot, 0) >= expected
-    assert [len(table._keys), len(table._masks), len(table._stamps)] == sizes
+    assert [len(table._keys), *map(len, table._words), len(table._stamps)] == sizes
     assert len(table) <= table.capacity
