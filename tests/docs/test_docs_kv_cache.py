@@ -7,8 +7,16 @@ import re
 import orjson
 import pytest
 
-from tests.docs.pages import ROOT, read, tables
+from pixiu_py.config.types import parse_size
+from pixiu_py.filters.ai.kvcache import feed, poller, replay, subscriber, wire
+from pixiu_py.filters.ai.kvcache.config import KvCacheConfig, TokenCacheConfig
+from pixiu_py.filters.ai.kvcache.index import remote
+from pixiu_py.filters.ai.kvcache.index.kv_events import KvEventsConfig
+from pixiu_py.filters.ai.kvcache.index.lmcache import LmcacheConfig, LmcacheIndex
+from pixiu_py.filters.ai.kvcache.toolbox import Toolbox
+from tests.docs.pages import ROOT, read, section, tables
 from tests.engines.servers import KvEvents
+from tests.fakes.clusters import cluster_context
 
 PAGE = read("kv-cache-routing.md")
 SOURCES = "".join(path.read_text() for path in (ROOT / "pixiu_py" / "filters" / "ai").rglob("*.py"))
@@ -27,6 +35,39 @@ def test_every_index_has_its_section() -> None:
     assert {row[0].strip("`") for row in tables(PAGE)[0]} == kinds
     for kind in kinds:
         assert f"\n## {kind}\n" in PAGE
+
+
+#: Limits without a key: how the row begins → the number in the source.
+FIXED = {
+    "an answer of a service": wire.MAX_ANSWER,
+    "engines whose load": poller.CONCURRENCY,
+    "jobs in the background": remote._MOST_JOBS,
+    "engines, and ranks": subscriber.MOST_SOURCES,
+    "messages of engines": feed.QUEUE,
+    "one message": feed.MAX_MESSAGE,
+    "all messages": replay.MAX_REPLAY,
+}
+
+
+def test_the_limits_are_those_of_the_source() -> None:
+    """With a key, its default, or what stands in for 0; without one, the number in the module."""
+    rows = tables(section("kv-cache-routing.md", "Limits"))[0]
+    assert len([row for row in rows if row[1] == "fixed"]) == len(FIXED)
+    for what, key, default, _ in rows:
+        if key == "fixed":
+            (found,) = [value for start, value in FIXED.items() if what.startswith(start)]
+            assert parse_size(default) == found
+    settings = KvCacheConfig(token_cache=TokenCacheConfig(enabled=True))
+    shown = {key.strip("`"): default for _, key, default, _ in rows}
+    assert shown["lookup_routing_timeout"] == f"{settings.routing_budget * 1000:.0f}ms"
+    assert int(shown["index.max_blocks"]) == KvEventsConfig().max_blocks
+    cache = Toolbox(settings, cluster_context()).token_source().cache
+    assert cache is not None
+    assert int(shown["token_cache.max_size"]) == cache._max_size
+    index = LmcacheIndex(LmcacheConfig(), settings, cluster_context())
+    assert int(shown["hot_max_keys"]) == index._hot._max_keys
+    assert int(shown["hot_max_records"]) == index._hot._max_records
+    assert int(shown["max_idle_conns"]) == index._wire._total
 
 
 @pytest.mark.parametrize("option", ["kv-events-config", "kv-transfer-config", "monitor-ports"])

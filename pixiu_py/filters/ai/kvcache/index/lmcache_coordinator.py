@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pixiu_py.filters.ai.kvcache.prompt import Prompt
     from pixiu_py.filters.base import Context
 
+#: Engines that are asked for the path of a model, one after the other: not all tell.
+_MOST_ASKED = 4
 #: Models whose paths are remembered.
 _MOST_MODELS = 1024
 #: Prompts that eviction can choose from.
@@ -84,20 +86,27 @@ class CoordinatorIndex(RemoteIndex):
         root = self._roots.get(model)
         if root is not None:
             return root
-        engine = next((endpoint for endpoint in endpoints if may_ask(endpoint)), None)
-        if engine is None:
-            raise CallFailed("connect", "no endpoint tells the path of the model")
+        failed = CallFailed("connect", "no endpoint tells the path of the model")
+        for engine in [endpoint for endpoint in endpoints if may_ask(endpoint)][:_MOST_ASKED]:
+            name = engine.models.get(model, model)
+            try:
+                roots = await self._roots_of(engine)
+            except CallFailed as error:
+                failed = error
+                continue
+            if name in roots:
+                if len(self._roots) < _MOST_MODELS:
+                    self._roots[model] = roots[name]
+                return roots[name]
+            failed = CallFailed("answer", f"the engine does not tell the path of {name!r}")
+        raise failed
+
+    async def _roots_of(self, engine: Endpoint) -> dict[str, str]:
         body = await self._wire.get(base_url(engine) + "/v1/models", self._tools.timeout, options_for(engine))
         try:
-            roots = model_roots(orjson.loads(body))
+            return model_roots(orjson.loads(body))
         except orjson.JSONDecodeError:
             raise CallFailed("answer", "a list of models that is no JSON") from None
-        name = engine.models.get(model, model)
-        if name not in roots:
-            raise CallFailed("answer", f"the engine does not tell the path of {name!r}")
-        if len(self._roots) < _MOST_MODELS:
-            self._roots[model] = roots[name]
-        return roots[name]
 
     async def _carry_out(
         self, decision: Decision, tokens: Sequence[int], prompt: Prompt, endpoint: Endpoint, held: Mapping[str, Held]

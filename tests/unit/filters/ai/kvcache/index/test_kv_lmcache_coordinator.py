@@ -20,7 +20,7 @@ from tests.fakes.actions import respond
 from tests.fakes.clusters import cluster_context, endpoint_config, make_cluster
 from tests.fakes.kv import prompt
 from tests.fakes.lmcache import FakeVllm
-from tests.fakes.upstream import Action, Request, Upstream
+from tests.fakes.upstream import Action, Request, Upstream, refusing_port
 
 RECORDED = engine_data.exchanges("lmcache_coordinator")
 #: The recorded prompt, as a client may send it: tokens.
@@ -86,6 +86,16 @@ async def test_configured_paths() -> None:
     async with setup(CoordinatorConfig(models={"tiny": "/wrong"})) as (index, _, endpoints, engine):
         assert await index.lookup(prompt(TOKENS), endpoints) == {}
         assert engine.requests == []
+
+
+async def test_engines_that_do_not_tell_their_path() -> None:
+    """llama-server lists models without it, and one may be gone: the next one is asked."""
+    silent = respond(body=b'{"data":[{"id":"tiny"}]}')
+    async with setup() as (index, _, endpoints, _), Upstream(silent) as other:
+        with refusing_port() as gone:
+            before = [endpoint_config("gone", "127.0.0.1", gone), endpoint_config("llama", "127.0.0.1", other.port)]
+            all_ = (*make_cluster(*before).endpoints, *endpoints)
+            assert await index.lookup(prompt(TOKENS), all_) == {"a": 1024, "b": 1024}
 
 
 async def test_salts_are_passed_on() -> None:
