@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from pixiu_py.clusters.manager import ClusterManager
 from pixiu_py.filters.base import Context
 from pixiu_py.filters.llm.router.choice import Choice
 from pixiu_py.filters.llm.router.filter import LlmRouter
@@ -28,6 +29,7 @@ async def started(config: dict[str, Any], context: Context | None = None) -> Asy
     entry = REGISTRY.find(Family.HTTP_FILTER, "dgp.filter.llm.router")
     assert entry is not None
     context = context or make_context()
+    context.clusters = context.clusters or ClusterManager()
     context.registry = REGISTRY
     router = LlmRouter(decoded(entry, config), context)
     try:

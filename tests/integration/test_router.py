@@ -9,6 +9,7 @@ import openai
 import orjson
 import pytest
 
+from pixiu_py.errors import StartError
 from tests.conftest import StartGateway
 from tests.fakes.actions import stall
 from tests.fakes.bodies import chat, chat_sse, error, error_sse, rate_limited
@@ -234,3 +235,9 @@ async def test_sdks(gateway: StartGateway) -> None:
         async with claude.messages.stream(model="auto", max_tokens=9, messages=says) as events:
             assert (await events.get_final_message()).model == "big"
         assert [model.id async for model in await claude.models.list()] == ["big", "small", "fast"]
+
+
+async def test_model_that_nobody_serves_stops_the_start(gateway: StartGateway) -> None:
+    """With what is there instead."""
+    with pytest.raises(StartError, match="route 'code': no endpoint serves the model 'bigg'; did you mean 'big'"):
+        await gateway(router_conf(1, 2, routing_preferences=[{**CODE, "models": ["small", "bigg"]}]))

@@ -65,9 +65,21 @@ class Chooser:
         self._unreadable = context.metrics.counter(
             "pixiu_router_unreadable_preferences_total", "Requests whose own routing_preferences could not be read."
         )
+        self._choices = context.metrics.counter(
+            "pixiu_router_choices_total",
+            "Choices by route (own: one of the request's) and outcome: route, pinned, or why no route was taken.",
+            ("route", "outcome"),
+        )
 
     async def choose(self, exchange: Exchange) -> Choice:
-        """The models for a request. Raises ``DownstreamError`` when its body cannot be read."""
+        """The models for a request, counted. Raises ``DownstreamError`` when its body cannot be read."""
+        choice = await self._choose(exchange)
+        route = choice.route or ""
+        known = route if not route or route in self._routes else "own"
+        self._choices.inc((known, choice.reason or ("pinned" if choice.held else "route")))
+        return choice
+
+    async def _choose(self, exchange: Exchange) -> Choice:
         request = exchange.request
         affinity = self._affinity
         session: Session | None = None

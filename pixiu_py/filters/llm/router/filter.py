@@ -7,14 +7,15 @@ from contextlib import AsyncExitStack
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from pixiu_py.errors import StartError
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.llm.dialect import OTHER, dialect_of
 from pixiu_py.filters.llm.plan import plan_of
 from pixiu_py.filters.llm.router.affinity import Pin
+from pixiu_py.filters.llm.router.check import missing_models
 from pixiu_py.filters.llm.router.choice import Choice, Chooser, parsed
 from pixiu_py.filters.llm.router.decision import answer_decision
 from pixiu_py.filters.llm.router.inline import PREFERENCES
-from pixiu_py.filters.llm.router.listing import PATH as LIST_PATH
 from pixiu_py.filters.llm.router.listing import Listing
 from pixiu_py.filters.llm.router.metered import metered
 from pixiu_py.filters.llm.router.model import RouterConfig
@@ -59,7 +60,10 @@ class LlmRouter(HttpFilter):
         self.chooser = Chooser(config, context, self._deciders, self._ranking, self._affinity)
 
     async def start(self) -> None:
-        """Connect to the session store, start the deciders, get prices and latencies."""
+        """Connect to the session store, start the deciders, get prices and latencies. Raises ``StartError``."""
+        missing = missing_models(self.config, self.context.clusters.clusters)
+        if missing:
+            raise StartError("dgp.filter.llm.router: " + "; ".join(missing))
         for part in (self._ranking, self._deciders, self._affinity, self._listing):
             if part is not None:
                 self._resources.push_async_callback(part.close)
@@ -73,7 +77,7 @@ class LlmRouter(HttpFilter):
         """Put the chosen models into the plan; answer for the list of models and for a decision alone."""
         request = exchange.request
         path = request.path
-        if request.method == "GET" and path.startswith(LIST_PATH) and self.config.models.enable:
+        if request.method == "GET" and self._listing.has(path):
             return self._listing.answer(path, self.chooser.cluster(exchange))
         if self._prefix and path.startswith(self._prefix):
             inner = path[len(self._prefix) - 1 :]

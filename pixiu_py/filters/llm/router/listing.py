@@ -68,6 +68,10 @@ class Listing:
         await self._tasks.close()
         await self._caller.close()
 
+    def has(self, path: str) -> bool:
+        """Whether this is a path of the list, and the list is wanted."""
+        return path.startswith(PATH) and path[len(PATH) :][:1] in ("", "/") and self._config.models.enable
+
     def answer(self, path: str, cluster: Cluster | None) -> Response:
         """The list, or one of its entries, for a request that goes to ``cluster``."""
         found = {name: self._entry(name, owner) for name, owner in self._models(cluster)}

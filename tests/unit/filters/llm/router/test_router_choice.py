@@ -8,8 +8,8 @@ import pytest
 
 from pixiu_py.filters.llm.router.choice import Choice
 from tests.fakes.clusters import endpoint_config, make_cluster
-from tests.fakes.exchange import make_exchange
-from tests.fakes.router import CODE, PREFERENCE, choose
+from tests.fakes.exchange import make_context, make_exchange
+from tests.fakes.router import CODE, PREFERENCE, choose, started
 
 
 async def chosen(
@@ -78,3 +78,22 @@ async def test_list_is_bounded_and_without_repetition() -> None:
     """Each model once, and no more than so many."""
     config = {**CODE, "routing_preferences": [{**PREFERENCE, "models": ["a", "b", "a", "c"]}], "max_models": 2}
     assert (await chosen(config)).models == ("a", "b")
+
+
+async def test_choices_are_counted() -> None:
+    """By the routes of the configuration: names that clients make up are one."""
+    context = make_context()
+    async with started(CODE, context) as router:
+        own = [{**PREFERENCE, "name": "code"}, {**PREFERENCE, "name": "made up"}]
+        for text, more in (("code", {}), ("hi", {}), ("code", {"routing_preferences": own[:1]})):
+            document = {"messages": [{"role": "user", "content": text}], **more}
+            await router.chooser.choose(make_exchange("POST", "/v1/chat/completions", json=document))
+    shown = context.metrics.render().decode()
+    assert 'pixiu_router_choices_total{route="code",outcome="route"} 2' in shown
+    assert 'pixiu_router_choices_total{route="",outcome="no_match"} 1' in shown
+    rules = {"deciders": [{"type": "rules", "rules": [{"route": "made up"}]}]}
+    context = make_context()
+    async with started(rules, context) as router:
+        document = {"messages": [{"role": "user", "content": "x"}], "routing_preferences": own}
+        await router.chooser.choose(make_exchange("POST", "/v1/chat/completions", json=document))
+    assert 'pixiu_router_choices_total{route="own",outcome="route"} 1' in context.metrics.render().decode()

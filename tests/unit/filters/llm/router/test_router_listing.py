@@ -96,6 +96,12 @@ async def test_switched_off_it_is_the_endpoints_business() -> None:
         assert await router.decode(make_exchange("GET", "/v1/models")) is None
 
 
+async def test_path_that_only_begins_alike_is_another() -> None:
+    async with started({}, await make_context(serving("a", "m"))) as router:
+        assert await router.decode(make_exchange("GET", "/v1/models-of-cars")) is None
+        assert await router.decode(make_exchange("GET", "/v1/models/")) is not None
+
+
 async def test_upstreams_are_asked_and_their_last_good_answer_kept() -> None:
     """Those that declare none; with their own key."""
     listed = respond(200, body=b'{"object":"list","data":[{"id":"llama"},{"id":3},{"id":"qwen"}]}')
