@@ -80,7 +80,7 @@ class ScoreConfig(Model, frozen=True):
     pending_weight: Annotated[_Weight, doc("Per uncached token that was sent there and is not answered yet.")] = 0.06
     shared_pending_weight: Annotated[
         _Weight, doc("The same, while other requests that are not answered yet have the matched prefix.")
-    ] = 1.0
+    ] = 2.0
     in_flight_weight: Annotated[_Weight, doc("Per request that this gateway has under way there.")] = 32.0
     waiting_weight: Annotated[_Weight, doc("Per request that waits in the engine, as its metrics say.")] = 128.0
     usage_weight: Annotated[_Weight, doc("For a KV cache that is all in use; less for less.")] = 256.0
