@@ -32,7 +32,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     assert entry is not None
     keys: dict[str, Any] = {}
     if request.param == "redis":
-        keys = {"url": request.getfixturevalue("redis_url"), "prefix": f"{uuid.uuid4()}:"}
+        keys = {"url": request.getfixturevalue("redis_url"), "prefix": f"{uuid.uuid4()}:", "timeout": 10.0}
     made: Store = entry.cls(entry.cls.Config(**keys))
     await made.start()
     yield made

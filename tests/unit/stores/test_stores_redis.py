@@ -15,7 +15,7 @@ from tests.fakes.services import redis_server
 async def stores() -> AsyncIterator[tuple[RedisStore, RedisStore]]:
     """Two that share a real Redis and its keys."""
     with redis_server() as server:
-        one, two = (RedisStore(RedisConfig(url=Secret(server.url), prefix="p:")) for _ in range(2))
+        one, two = (RedisStore(RedisConfig(url=Secret(server.url), prefix="p:", timeout=10.0)) for _ in range(2))
         await one.start()
         await two.start()
         yield one, two

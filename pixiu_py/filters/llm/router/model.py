@@ -182,6 +182,8 @@ class RouterConfig(Model, frozen=True):
         for preference in self.routing_preferences:
             if preference.prefer == "cheapest" and "cost" not in types:
                 raise ValueError(f"route {preference.name!r} prefers the cheapest model, but no source tells prices")
+        if self.routing is not None and self.routing.session_mode == "budget" and "cost" not in types:
+            raise ValueError("session_mode budget weighs prices, but no source tells them")
         for name, alias in self.model_aliases.items():
             if alias.target in self.model_aliases:
                 raise ValueError(f"alias {name!r} stands for {alias.target!r}, which is an alias itself")

@@ -18,9 +18,12 @@ from tests.fakes.kinds import decoded, of, problems_of
 (ROUTER,) = [entry for entry in of(Family.HTTP_FILTER) if entry.kind == "dgp.filter.llm.router"]
 
 
+PRICES = [{"type": "cost", "provider": "static", "prices": {"big": {"input": 3, "output": 15}}}]
+
+
 def routing(**keys: Any) -> Routing:
     """The block, read as from a file."""
-    found: Routing = decoded(ROUTER, {"routing": keys}).routing
+    found: Routing = decoded(ROUTER, {"routing": keys, "model_metrics_sources": PRICES}).routing
     return found
 
 
@@ -61,6 +64,7 @@ def test_tenants_need_no_other_key() -> None:
         ({"session_cache": {"type": "redis"}}, "This key is required"),
         ({"session_cache": {"type": "redis", "url": "nowhere"}}, "url: Expected redis://HOST, rediss://HOST or unix:///PATH"),
         ({"session_cache": {"max_entries": 5}}, "session_cache.max_entries: The key for this is session_max_entries"),
+        ({"session_mode": "budget"}, "session_mode budget weighs prices, but no source tells them"),
         ({"session_ttl_seconds": -1}, "Expected int >= 0, got -1"),
         ({"session_header": ""}, "Expected str of length >= 1, got str"),
         ({"routing_budget": {"max_switch_spend_pct": 101}}, "Expected float <= 100.0, got 101"),
