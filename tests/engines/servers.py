@@ -58,6 +58,7 @@ class Engine:
 
     def launch(self) -> Engine:
         """Start it, and do not wait."""
+        assert not self.running, f"{self.name} is running already"
         if not Path(self._command[0]).exists():
             pytest.skip(f"{self._command[0]} is not installed: scripts/engines/install.py")
         with self.log.open("ab") as log:
