@@ -309,4 +309,4 @@ async def test_a_debug_line_tells_why(
         await ask(running, SYSTEM, user("hello"))
     written = capsys.readouterr().out
     assert "result=hit" in written
-    assert "matched=7" in written
+    assert "matched=640" in written

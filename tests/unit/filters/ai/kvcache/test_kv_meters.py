@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pixiu_py.filters.ai.kvcache.meters import Meters
+from pixiu_py.filters.ai.kvcache.prompt import CHUNK
 from pixiu_py.observability.metrics import Metrics
 from tests.fakes.clusters import make_endpoints
 from tests.fakes.kv import chat, prefix_index, text
@@ -28,7 +29,7 @@ def test_the_size_is_read_while_the_index_lives() -> None:
     metrics = Metrics()
     meters = Meters(metrics, "prefix")
     index = prefix_index()
-    index.routed(chat(text("x", 1024)), make_endpoints(1)[0])
+    index.routed(chat(text("x", 4 * CHUNK)), make_endpoints(1)[0])
     meters.watch(index)
     assert 'pixiu_py_kvcache_index_size{index="prefix"} 4\n' in metrics.render().decode()
     meters.close()

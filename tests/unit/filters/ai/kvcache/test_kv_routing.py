@@ -112,11 +112,11 @@ def test_what_came_to_nothing_is_not_expected_any_more() -> None:
     """Of what was there before nothing is lost."""
     made = scorer()
     made.index.routed(chat(text("hello", 2000)), ENDPOINTS[1])
-    routing = Routing(made, chat(text("hello", 4000)), {"e1": 500 - 20}, "hit")
+    routing = Routing(made, chat(text("hello", 4000)), {"e1": ASKED.ends[2]}, "hit")
     assert routing.place(ENDPOINTS) is ENDPOINTS[1]
     assert made.index.lookup(ASKED, ENDPOINTS) == {"e1": ASKED.ends[-1]}
     routing.answered(None)
-    assert made.index.lookup(ASKED, ENDPOINTS) == {"e1": ASKED.ends[6]}
+    assert made.index.lookup(ASKED, ENDPOINTS) == {"e1": ASKED.ends[2]}
     routing.over()
 
 
