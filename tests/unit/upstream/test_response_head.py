@@ -137,3 +137,20 @@ async def test_connections_share_what_they_know_and_take_it_away() -> None:
     del first, second
     gc.collect()
     assert not shared
+
+
+@pytest.mark.parametrize(
+    ("headers", "stream"),
+    [
+        ({"Content_Type": "text/event-stream"}, True),
+        ({"Content_Type": "Text/Event-Stream; charset=utf-8"}, True),
+        ({"Content_Type": "text/event-stream", "Content_Encoding": "gzip"}, False),
+        ({"Content_Type": "application/json"}, False),
+        ({}, False),
+    ],
+)
+def test_event_stream_that_can_be_read(headers: dict[str, str], stream: bool) -> None:
+    """A compressed one is passed on unseen."""
+    parsed = message(**headers)
+    parsed.should_close = False
+    assert ResponseHead(parsed).is_event_stream is stream
