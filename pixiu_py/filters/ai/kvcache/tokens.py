@@ -13,13 +13,13 @@ from pixiu_py.filters.ai.kvcache.calls import Calls, Tries
 from pixiu_py.filters.ai.kvcache.poller import base_url, may_ask, options_for
 from pixiu_py.filters.ai.kvcache.tokenize import Tokenizer, tokenize_request
 from pixiu_py.filters.ai.kvcache.wire import PLAIN, CallFailed, Options, Wire
-from pixiu_py.stores.cache import BoundedMemoryCache
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.filters.ai.kvcache.prompt import Prompt
     from pixiu_py.filters.http.breaker import Limits
     from pixiu_py.observability.metrics import Counter
+    from pixiu_py.stores.cache import BoundedMemoryCache
 
 #: What an engine says about a prompt or a model, not about itself.
 _FORGIVEN = (400, 404, 413, 422)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pixiu_py.filters.ai.kvcache.calls import STATES, Calls, Tries, limits
 from pixiu_py.filters.ai.kvcache.tokens import TokenSource, tokenizer_calls
 from pixiu_py.filters.ai.kvcache.wire import Wire
-from pixiu_py.stores.cache import BoundedMemoryCache
 
 if TYPE_CHECKING:
     from pixiu_py.filters.ai.kvcache.config import KvCacheConfig
@@ -67,6 +66,9 @@ class Toolbox:
     def token_source(self) -> TokenSource:
         """The tokens of prompts."""
         wanted = self._settings.token_cache
+        # aiocache loads every driver that is installed: a tenth of a second and 6 MB, for those who use it only.
+        from pixiu_py.stores.cache import BoundedMemoryCache
+
         cache = BoundedMemoryCache(wanted.max_size or 1024, wanted.ttl, self._clock) if wanted.enabled else None
         return TokenSource(
             self.wire,
