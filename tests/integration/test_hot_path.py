@@ -18,6 +18,7 @@ from pixiu_py.gateway import Gateway
 from pixiu_py.http.server import DownstreamConnection
 from pixiu_py.upstream.connection import UpstreamConnection
 from pixiu_py.upstream.pool import ConnectionPool
+from tests.fakes.client import PATIENCE
 from tests.fakes.conf import endpoint, llm_conf
 from tests.fakes.gateway import RunningGateway
 
@@ -87,6 +88,8 @@ class Bench:
         self.upstream_wire = Wire(lambda _: self.asked.set())
 
     def connect(self, pool: ConnectionPool) -> UpstreamConnection:
+        if self.upstream_wire.is_closing():
+            self.upstream_wire = Wire(lambda _: self.asked.set())
         self.upstream = UpstreamConnection(asyncio.get_running_loop(), pool)
         self.upstream.connection_made(self.upstream_wire)
         return self.upstream
@@ -209,6 +212,41 @@ async def test_request_leaves_no_garbage_in_cycles(bench: Bench) -> None:
     try:
         for _ in range(20):
             await bench.ask()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+async def test_failed_request_leaves_no_garbage_either(bench: Bench) -> None:
+    """An error knows the frames that it went through, and they know the exchange: the two must not keep each other."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            bench.answered.clear()
+            bench.asked.clear()
+            bench.client.data_received(REQUEST)
+            for _ in range(2):  # once for each try
+                await asyncio.wait_for(bench.asked.wait(), PATIENCE)
+                bench.asked.clear()
+                bench.say(b"nonsense\r\n\r\n")
+                await settle()
+            assert bench.answered.is_set()
+        assert b"502 Bad Gateway" in bench.wire.writes[-1]
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+async def test_client_that_leaves_leaves_no_garbage(bench: Bench) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        bench.asked.clear()
+        bench.client.data_received(REQUEST)
+        await bench.asked.wait()
+        bench.client.connection_lost(None)
+        await settle()
         assert gc.collect() == 0
     finally:
         gc.enable()
