@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import structlog
@@ -32,6 +32,16 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    def spread(self, steps: Iterable[None], name: str) -> None:
+        """Take ``steps`` one by one, with whatever else there is to do in between; all at once when no loop is running."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            for _ in steps:
+                pass
+            return
+        _ = self.spawn(_in_turns(steps), name)
+
     async def close(self) -> None:
         """Cancel every task and wait until each has ended."""
         tasks = list(self._tasks)
@@ -47,3 +57,8 @@ class Tasks:
         error = task.exception()
         if error is not None:
             log.error("task failed", task=task.get_name(), exc_info=error)
+
+
+async def _in_turns(steps: Iterable[None]) -> None:
+    for _ in steps:
+        await asyncio.sleep(0)

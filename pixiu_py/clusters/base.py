@@ -36,6 +36,9 @@ class LoadBalancer:
         """The usable endpoints, in config order, from now on."""
         self.endpoints = tuple(endpoints)
 
+    def prepare(self) -> None:
+        """Called once before the first ``pick``, and at no time that matters: make what would hold up a request."""
+
     def pick(self, exchange: Exchange) -> Endpoint | None:
         """One of the endpoints; None when there is none."""
         raise NotImplementedError

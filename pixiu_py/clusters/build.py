@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -69,12 +69,26 @@ def build_templates(
     found = problems if problems is not None else []
     configs = list(endpoints)
     ids = endpoint_ids(cluster, configs)
-    templates = []
+    templates: list[Template] = []
     for index, (config, id_) in enumerate(zip(configs, ids, strict=True)):
         template = _template(cluster, id_, index, config, registry, f"{path}[{index}]", found)
         if template is not None:
-            templates.append(template)
+            templates.append(_shared(template, templates))
     return templates
+
+
+def _shared(template: Template, before: list[Template]) -> Template:
+    """What a template has in common with the one before it is one object: requests then find it in the processor's cache."""
+    if not before:
+        return template
+    last = before[-1]
+    models = last.models if last.models == template.models else template.models
+    retry = last.retry if _same_policy(last.retry, template.retry) else template.retry
+    return replace(template, models=models, retry=retry)
+
+
+def _same_policy(one: RetryPolicy | None, other: RetryPolicy | None) -> bool:
+    return one is not None and other is not None and type(one) is type(other) and one.config == other.config
 
 
 def _template(

@@ -102,6 +102,11 @@ class Cluster:
         """The endpoint with that id, else the first address of the configured endpoint with that id."""
         return self._by_id.get(id)
 
+    def prepare(self) -> None:
+        """Make ready what the first request would have to wait for."""
+        for view in (*self._views.values(), self._other):
+            view.balancer.prepare()
+
     # --- for discovery and health checks -----------------------------------------------------------------------------
 
     def publish(self, addresses: Sequence[Address], known: Iterable[Endpoint] = ()) -> None:

@@ -39,6 +39,7 @@ class Endpoint:
         "name",
         "onward",
         "path_prefix",
+        "pool",
         "port",
         "provider",
         "removed",
@@ -97,6 +98,8 @@ class Endpoint:
         self.removed = False
         #: What every request to it says, as whoever sends them has it ready. Made at the first use.
         self.onward: Any = None
+        #: The connections to it of whoever has asked last, see ``Pools``.
+        self.pool: Any = None
 
     def serves(self, model: str) -> bool:
         """True when this endpoint may be asked for ``model``; an empty name means any."""

@@ -38,6 +38,7 @@ class _Member:
 
     async def start(self) -> None:
         await self.discovery.start()
+        self.cluster.prepare()
         if self.health is not None:
             self.health.start()
 

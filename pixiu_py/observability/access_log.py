@@ -159,21 +159,22 @@ def line(exchange: Exchange, now: float, wall: float) -> bytes:
         exchange.end_reason,
         getattr(exchange.error, "kind", "") if exchange.error is not None else "",
         cluster.name if cluster is not None else "",
-        last.endpoint_id if last is not None else "",
         model,
     )
+    endpoint, attempt = _attempt(last) if last is not None else (b'""', b"")
     usage = exchange.params.get("usage")
     return (
-        b'{"time":%.3f,"request_id":"%b",%b,"bytes_in":%d,"bytes_out":%d,"first_byte_ms":%b,"total_ms":%.3f,"attempts":[%b]%b}\n'
+        b'{"time":%.3f,"request_id":"%b",%b,"endpoint":%b,"bytes_in":%d,"bytes_out":%d,"first_byte_ms":%b,"total_ms":%.3f,"attempts":[%b]%b}\n'
         % (
             wall,
             exchange.request_id.encode("ascii"),
             common,
+            endpoint,
             request.body.received,
             exchange.bytes_sent,
             b"%.3f" % ((exchange.first_byte - started) * 1e3) if exchange.first_byte else b"null",
             (now - started) * 1e3,
-            _attempt(attempts[0]) if len(attempts) == 1 else b",".join([_attempt(attempt) for attempt in attempts]),
+            attempt if len(attempts) < 2 else b",".join([_attempt(attempt)[1] for attempt in attempts]),
             b"" if usage is None else b',"usage":' + orjson.dumps(usage),
         )
     )
@@ -185,17 +186,20 @@ def _common(*values: object) -> bytes:
     return _json(dict(zip(_COMMON, values, strict=True)))[1:-1]
 
 
-_COMMON = ("listener", "client", "method", "path", "route", "status", "end", "error", "cluster", "endpoint", "model")
+_COMMON = ("listener", "client", "method", "path", "route", "status", "end", "error", "cluster", "model")
 
 
-def _attempt(attempt: Attempt) -> bytes:
-    common = _common_of_attempt(attempt.endpoint_id, attempt.address, attempt.status, attempt.error)
-    return b'{%b,"ms":%.3f}' % (common, attempt.seconds * 1e3)
+def _attempt(attempt: Attempt) -> tuple[bytes, bytes]:
+    """The endpoint of an attempt, and all that is told of it."""
+    endpoint, common = _common_of_attempt(attempt.endpoint_id, attempt.address, attempt.status, attempt.error)
+    return endpoint, b'{%b,"ms":%.3f}' % (common, attempt.seconds * 1e3)
 
 
-@lru_cache(maxsize=2048)
-def _common_of_attempt(endpoint: str, address: str, status: int, error: str) -> bytes:
-    return _json({"endpoint": endpoint, "address": address, "status": status, "error": error})[1:-1]
+# One for each endpoint, so that large clusters have their place; what is asked of few endpoints stays small.
+@lru_cache(maxsize=16_384)
+def _common_of_attempt(endpoint: str, address: str, status: int, error: str) -> tuple[bytes, bytes]:
+    fields: dict[str, object] = {"endpoint": endpoint, "address": address, "status": status, "error": error}
+    return json.dumps(endpoint).encode("ascii"), _json(fields)[1:-1]
 
 
 def _json(fields: dict[str, object]) -> bytes:

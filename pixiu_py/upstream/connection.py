@@ -301,6 +301,8 @@ class UpstreamConnection(ResponseProtocol):
         head = self._head
         if head is None or head.closes or self._upgraded or self._uploading or self._parser_paused:
             return False
+        if self._whole is not None:
+            return True  # recognised: the parser has not seen it
         try:
             return self._parser.feed_eof() is None  # type: ignore[union-attr] # else it has begun to read something more
         except Exception:  # noqa: BLE001 - something more, and it is no HTTP

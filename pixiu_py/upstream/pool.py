@@ -36,8 +36,30 @@ class ConnectionPool:
     ``server_name`` is the name in the certificate, where it is not ``host``: an address that was found for a name.
     """
 
+    __slots__ = (
+        "_all",
+        "_closed",
+        "_connecting",
+        "_heads",
+        "_host",
+        "_idle",
+        "_loop",
+        "_port",
+        "_server_name",
+        "_settings",
+        "_tls",
+        "_waiting",
+        "owner",
+    )
+
     def __init__(
-        self, host: str, port: int, tls: ssl.SSLContext | None, settings: PoolSettings, server_name: str = ""
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        settings: PoolSettings,
+        server_name: str = "",
+        heads: KnownResponses | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._host = host
@@ -51,7 +73,9 @@ class ConnectionPool:
         self._connecting = 0
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._closed = False
-        self._heads = KnownResponses()
+        #: Whose pool it is.
+        self.owner: Pools | None = None
+        self._heads = heads if heads is not None else KnownResponses()
 
     def __repr__(self) -> str:
         return f"<ConnectionPool idle={len(self._idle)} open={len(self._all)} waiting={len(self._waiting)}>"
@@ -197,17 +221,24 @@ class Pools:
         self._settings = settings
         self._pools: dict[Endpoint, ConnectionPool] = {}
         self._tls: dict[bool, ssl.SSLContext] = {}
+        #: Shared by all: engines of one kind answer alike.
+        self._heads = KnownResponses()
 
     def get(self, endpoint: Endpoint) -> ConnectionPool:
         """The pool of an endpoint, made at its first use."""
+        latest: ConnectionPool | None = endpoint.pool
+        if latest is not None and latest.owner is self:
+            return latest
         pool = self._pools.get(endpoint)
         if pool is None:
             self._forget_removed()
             scheme = endpoint.scheme or self._scheme
             tls = self._tls_context(endpoint.tls_verify) if scheme == "https" else None
             port = endpoint.port_for(scheme)
-            pool = ConnectionPool(endpoint.host, port, tls, self._settings, endpoint.server_name)
+            pool = ConnectionPool(endpoint.host, port, tls, self._settings, endpoint.server_name, self._heads)
+            pool.owner = self
             self._pools[endpoint] = pool
+        endpoint.pool = pool
         return pool
 
     def sizes(self) -> list[tuple[tuple[str, str, str], int]]:
@@ -224,6 +255,7 @@ class Pools:
             pool.close_idle()
             if not pool.busy:
                 del self._pools[endpoint]
+                endpoint.pool = None
 
     def _tls_context(self, verify: bool) -> ssl.SSLContext:
         if verify not in self._tls:

@@ -86,3 +86,23 @@ async def test_a_failing_task_does_not_keep_close_from_ending_the_others():
         await asyncio.sleep(0)
     assert other.cancelled()
     assert [entry["task"] for entry in logs] == ["owner: bad"]
+
+
+async def test_steps_are_taken_in_turns_with_everything_else():
+    """One step in each turn of the loop."""
+    tasks = Tasks("owner")
+    taken = []
+    tasks.spread((taken.append(number) for number in range(3)), "steps")
+    seen = []
+    while len(tasks):
+        await asyncio.sleep(0)
+        seen.append(len(taken))
+    assert taken == [0, 1, 2]
+    assert seen[:3] == [1, 2, 3]
+
+
+def test_steps_are_taken_at_once_where_no_loop_runs():
+    """Nothing else could have its turn."""
+    taken = []
+    Tasks("owner").spread((taken.append(number) for number in range(3)), "steps")
+    assert taken == [0, 1, 2]

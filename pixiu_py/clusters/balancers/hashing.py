@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class HashBalancer(LoadBalancer):
     """Base of balancers that send equal keys to the same endpoint.
 
-    Their tables are built at the first pick after a change: a cluster whose endpoints come in one by one builds once.
+    Their tables are built at the start, and at the first pick after a change: a cluster whose endpoints come in one by one
+    builds once.
     """
 
     def __init__(self, config: ClusterConfig, context: Context) -> None:
@@ -47,9 +48,14 @@ class HashBalancer(LoadBalancer):
         if len(endpoints) < 2:
             return endpoints[0] if endpoints else None
         if self._stale:
-            self.build(endpoints)
-            self._stale = False
+            self.prepare()
         return self.look_up(hash64(request_key(exchange.request, self.config.hash_key)))
+
+    def prepare(self) -> None:
+        """Make the table, if it is not up to date."""
+        if self._stale and len(self.endpoints) > 1:
+            self.build(self.endpoints)
+            self._stale = False
 
     def build(self, endpoints: Sequence[Endpoint]) -> None:
         """Make the table for at least two endpoints."""

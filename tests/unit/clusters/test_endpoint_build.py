@@ -243,3 +243,15 @@ def test_an_endpoint_that_had_left_does_not_come_back_as_the_same_object() -> No
     old, new = built(endpoint_config("a")), built(endpoint_config("a"))
     old.removed = True
     assert take_over(old, new, checked=False) is new
+
+
+def test_neighbours_with_the_same_policy_and_models_share_them() -> None:
+    """A large cluster of endpoints that are alike keeps one of each; one that differs has its own."""
+    same = {"retry_policy": RetryPolicyRef("CountBased", {"times": 3}), "models": ["m"]}
+    other = {"retry_policy": RetryPolicyRef("CountBased", {"times": 4}), "models": ["n"]}
+    configs = [endpoint_config(str(port), port=port, **keys) for port, keys in enumerate((same, same, other), 1)]
+    first, second, third = build_templates("main", configs, REGISTRY)
+    assert second.retry is first.retry
+    assert second.models is first.models
+    assert third.retry is not None
+    assert (third.retry.tries, third.models) == (5, {"n": "n"})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 
-from pixiu_py.clusters.balancers.maglev_hashing import SIZES, fill, is_prime, table_size
+from pixiu_py.clusters.balancers.maglev_hashing import SIZES, fill, filling, is_prime, table_size
+from pixiu_py.clusters.base import LoadBalancer
+from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.model import Consistent, HashKey
 from pixiu_py.errors import ConfigError
-from tests.fakes.clusters import endpoint_config, make_balancer
+from tests.fakes.clusters import endpoint_config, make_balancer, make_endpoints
 from tests.fakes.exchange import make_exchange
 
 BY_SESSION = HashKey(header="x-session")
@@ -65,3 +69,84 @@ def test_an_endpoint_that_is_ill_for_a_while_does_not_change_the_size() -> None:
     chooser.update(chooser.endpoints[:3])
     chooser.pick(make_exchange())
     assert len(chooser._table) == 617  # type: ignore[attr-defined]
+
+
+def sixty() -> LoadBalancer:
+    configured = [endpoint_config(f"e{number}", port=number + 1) for number in range(60)]
+    return make_balancer("MaglevHashing", 60, hash_key=BY_SESSION, endpoints=configured)
+
+
+def picks(chooser: LoadBalancer, count: int = 200) -> list[Endpoint | None]:
+    return [chooser.pick(make_exchange(headers={"x-session": f"s{number}"})) for number in range(count)]
+
+
+async def test_a_change_holds_up_no_request() -> None:
+    """The table is filled a little at a time; meanwhile the old one serves, and never with an endpoint that has left."""
+    chooser = sixty()
+    before = picks(chooser)
+    gone, *rest = chooser.endpoints
+    chooser.update(rest)
+    meanwhile = picks(chooser)
+    assert gone not in meanwhile
+    assert [endpoint for endpoint in before if endpoint is not gone] == [
+        now for endpoint, now in zip(before, meanwhile, strict=True) if endpoint is not gone
+    ]
+    turns = await until_no_task(chooser)
+    assert turns > 3
+    assert picks(chooser) == picks(fresh(rest))
+
+
+async def test_the_latest_change_counts() -> None:
+    """Also when the table of an earlier one is still being filled."""
+    chooser = sixty()
+    chooser.prepare()
+    everyone = chooser.endpoints
+    for endpoints in (everyone[:30], everyone[20:]):
+        chooser.update(endpoints)
+        assert set(picks(chooser)) <= set(endpoints)
+    await until_no_task(chooser)
+    assert picks(chooser) == picks(fresh(everyone[20:]))
+
+
+async def test_nobody_of_the_old_table_is_left() -> None:
+    """Then the new one is waited for."""
+    chooser = make_balancer("MaglevHashing", 3, hash_key=BY_SESSION)
+    chooser.prepare()
+    others = make_endpoints(5)[3:]
+    chooser.update(others)
+    assert set(picks(chooser)) == set(others)
+    assert not len(chooser.context.tasks)
+
+
+def test_prepared_table_is_not_made_again() -> None:
+    """It is there before the first request."""
+    chooser = make_balancer("MaglevHashing", 3)
+    chooser.prepare()
+    table = chooser._table  # type: ignore[attr-defined]
+    assert len(table) == 307
+    chooser.pick(make_exchange())
+    assert chooser._table is table  # type: ignore[attr-defined]
+
+
+def test_filling_takes_short_steps() -> None:
+    """In looks into the table, not in time: a hundred endpoints take many more than one."""
+    assert len(list(filling([f"e{number}" for number in range(100)], 19853))) > 30
+
+
+def fresh(endpoints: Sequence[Endpoint]) -> LoadBalancer:
+    """A balancer that has never had others, and as many places as that of sixty."""
+    configured = [endpoint_config(f"e{number}", port=number + 1) for number in range(60)]
+    chooser = make_balancer("MaglevHashing", 0, hash_key=BY_SESSION, endpoints=configured)
+    chooser.update(endpoints)
+    chooser.prepare()
+    return chooser
+
+
+async def until_no_task(chooser: LoadBalancer) -> int:
+    """Wait for what is being filled; tell for how many turns."""
+    turns = 0
+    async with asyncio.timeout(10):
+        while len(chooser.context.tasks):
+            await asyncio.sleep(0)
+            turns += 1
+    return turns
