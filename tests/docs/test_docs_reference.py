@@ -91,7 +91,7 @@ def test_every_error_of_an_attempt_is_there() -> None:
 def test_credentials_go_where_the_page_says() -> None:
     """The headers it names are the client's credential; its three rows are what an endpoint gets."""
     named = code(section(LLM, "Credentials").strip().split("\n\n")[0])
-    forwarded = Forwarded([(name.encode(), b"mine") for name in [*named, "accept"]])
+    forwarded = Forwarded.of([(name.encode(), b"mine") for name in [*named, "accept"]])
     client = forwarded.credentials
     assert client == b"".join(b"%b: mine\r\n" % name.encode() for name in named)
     assert forwarded.block == b"accept: mine\r\n"
