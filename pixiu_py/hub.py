@@ -66,10 +66,15 @@ class Hub:
                 self.close(number)
 
     def close(self, number: int) -> None:
-        """Worker ``number`` has ended: whoever is left takes over its duty."""
+        """Worker ``number`` has ended: its last words are passed on, and whoever is left takes over its duty."""
         line = self._lines.pop(number, None)
         if line is None:
             return
+        open_ = True
+        while open_:
+            notices, open_ = receive(line.socket, MOST_AT_ONCE)
+            self._pass_on(number, notices)
+            open_ = open_ and bool(notices)
         self._selector.unregister(line.socket)
         line.socket.close()
         if self._on_duty == number:

@@ -99,13 +99,17 @@ def send_waiting(line: socket.socket, waiting: Notices) -> bool:
 def receive(line: socket.socket, most: int) -> tuple[list[Notice], bool]:
     """The notices that have come, ``most`` at most, and whether the other end is still there."""
     notices: list[Notice] = []
+    was_reset = False
     while len(notices) < most:
         try:
             data = line.recv(MOST_BYTES)
         except BlockingIOError:
             return notices, True
-        except OSError:
-            return notices, False
+        except OSError as error:
+            if was_reset or not isinstance(error, ConnectionResetError):
+                return notices, False
+            was_reset = True  # the other end has closed with something unread; what it sent before can be read still
+            continue
         if not data:
             return notices, False
         with contextlib.suppress(msgspec.MsgspecError):

@@ -88,6 +88,17 @@ def test_duty_passes_on(board: Switchboard) -> None:
     assert heard(board.line(2)) == [Duty()]
 
 
+def test_last_words_of_a_worker_are_heard(board: Switchboard) -> None:
+    """Its end may be noticed before what it said has been read."""
+    dying, other = board.line(0), board.line(1)
+    dying.send(encode(Started()))
+    dying.send(encode(COOLING))
+    dying.close()
+    board.hub.close(0)
+    assert heard(other) == [COOLING, Duty()]
+    assert board.hub.started == {0}
+
+
 def test_slow_worker_holds_up_nobody_and_misses_nothing(board: Switchboard) -> None:
     """What it does not read waits, each notice overwritten by a newer one about the same thing."""
     sender, slow, other = (board.line(number) for number in range(3))
