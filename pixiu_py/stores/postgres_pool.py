@@ -214,6 +214,8 @@ class PostgresPool:
                 except asyncio.CancelledError:
                     connection.terminate()
                     raise
+                if error is not None and broken(error):
+                    connection.terminate()  # it need not have noticed yet, and must not be used again
             finally:
                 self._busy.pop(connection, None)
                 if not connection.is_closed() and not self._closed:
@@ -286,7 +288,8 @@ def broken(error: BaseException) -> bool:
         | asyncpg.PostgresConnectionError
         | asyncpg.CannotConnectNowError
         | asyncpg.AdminShutdownError
-        | asyncpg.CrashShutdownError,
+        | asyncpg.CrashShutdownError
+        | asyncpg.InternalClientError,  # the server hung up while the driver was about to ask
     ):
         return True
     return "Authentication timed out" in str(error) or (

@@ -117,6 +117,23 @@ async def test_a_broken_connection_is_replaced(url: str) -> None:
     await pool.close()
 
 
+async def test_a_connection_that_broke_is_not_used_again(url: str) -> None:
+    """Also when it does not say that it is closed: the driver may notice later than we do."""
+    pool = made(url, retries=1, pool_size=1)
+    used: list[Connection] = []
+
+    async def breaks_once(connection: Connection) -> Any:
+        used.append(connection)
+        if len(used) == 1:
+            raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+        return await one(connection)
+
+    assert await pool.run(breaks_once) == 1
+    assert used[0].is_closed()
+    assert used[0] is not used[1]
+    await pool.close()
+
+
 async def test_a_call_that_may_not_be_repeated_fails(url: str) -> None:
     pool = made(url, retries=3, rest=0.0)
     calls = []
@@ -259,6 +276,7 @@ def test_pauses_double_up_to_a_limit_and_have_some_jitter() -> None:
         (asyncpg.AdminShutdownError("stop"), True),
         (asyncpg.PostgresError("Authentication timed out"), True),
         (asyncpg.InterfaceError("connection is closed"), True),
+        (asyncpg.InternalClientError("another operation is in progress"), True),
         (asyncpg.InterfaceError("wrong number of arguments"), False),
         (asyncpg.UniqueViolationError("twice"), False),
         (asyncpg.DeadlockDetectedError("dead"), False),
