@@ -18,7 +18,11 @@ MAX_TEXT = 8192
 _NOTHING = frozenset(("", "other", "none", "null", "n/a", "no route", "[]", "{}"))
 _KEYS = ("route", "routes", "name")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'"})  # noqa: RUF001
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+#: Of a thought only its end is sure to be there: some engines begin it themselves.
+_THOUGHT_ENDS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_THOUGHT = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+#: An object without another inside.
+_OBJECT = re.compile(r"\{[^{}]*+\}")
 _FENCE = re.compile(r"```[A-Za-z]*\s*(.*?)```", re.DOTALL)
 _LAST_COMMA = re.compile(r",\s*([}\]])")
 _EDGES = " \t\r\n\"'.,:;!`*"
@@ -34,7 +38,10 @@ class AnswerError(ValueError):
 
 def read_answer(text: str, names: Sequence[str]) -> str:
     """The first of ``names`` that the answer names; an empty text when it says that none fits. Raises ``AnswerError``."""
-    text = _THOUGHT.sub("", text[:MAX_TEXT]).strip()
+    *_, text = _THOUGHT_ENDS.split(text)
+    text = text.strip()[:MAX_TEXT]
+    if _THOUGHT.match(text):  # it has not come to its end
+        raise AnswerError("nonsense")
     known = {name.casefold(): name for name in reversed(names)} | {name: name for name in names}
     for candidate in _candidates(text):
         said = _said(candidate)
@@ -53,6 +60,7 @@ def _candidates(text: str) -> list[Any]:
         begin, end = text.find(opening), text.rfind(closing)
         if 0 <= begin < end:
             texts.append(text[begin : end + 1])
+    texts += _OBJECT.findall(text)
     return [document for found in texts for document in _documents(found)]
 
 

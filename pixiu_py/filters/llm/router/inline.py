@@ -8,8 +8,10 @@ from pixiu_py.filters.llm.router.model import Preference, SelectionPolicy
 
 #: The key in a request body. It is for this gateway and goes no further.
 PREFERENCES = "routing_preferences"
-#: A request has at most this many routes, and a route this many models.
+#: A request has at most this many routes, and a route this many models and examples.
 MOST = 64
+#: Characters of a route's description and examples together: deciders look at all of them, for every such request.
+LONGEST = 8192
 _POLICIES = {
     "none": SelectionPolicy(prefer="none"),
     "cheapest": SelectionPolicy(prefer="cheapest"),
@@ -41,7 +43,7 @@ def _route(item: Any) -> Preference | None:
         return None
     examples = item.get("examples", [])
     policy = _policy(item.get("selection_policy") or {})
-    if policy is None or not _names(examples):
+    if policy is None or not _names(examples) or len(description) + sum(map(len, examples)) > LONGEST:
         return None
     return Preference(
         name=name,

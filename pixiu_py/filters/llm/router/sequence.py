@@ -73,44 +73,35 @@ class Deciders:
         reason = "no_match"
         try:
             for kind, decider in self._deciders:
-                name = await self._ask(kind, decider, conversation, routes, by_name)
-                if name == NO_ROUTE:
-                    return Found(None, "no_match")
-                if name in by_name:
+                answer, name = await self._ask(kind, decider, conversation, routes)
+                if answer == "route" and name not in by_name:
+                    answer = "unknown_route"
+                self._answers.inc((kind, answer))
+                if answer == "route":
                     return Found(by_name[name])
-                reason = reason if name is None else "error"
+                if answer == "no_route":
+                    return Found(None, "no_match")
+                if answer != "no_opinion":
+                    reason = "error"
         finally:
             self._seconds.observe(self._clock() - started)
         return Found(None, reason)
 
     async def _ask(
-        self,
-        kind: str,
-        decider: Decider,
-        conversation: Conversation,
-        routes: Sequence[Preference],
-        known: dict[str, Preference],
-    ) -> str | None:
-        """A decider's answer; after a failure the kind of it in angle brackets, which is no route's name."""
+        self, kind: str, decider: Decider, conversation: Conversation, routes: Sequence[Preference]
+    ) -> tuple[str, str]:
+        """What a decider answers: ``route`` and its name, ``no_route``, ``no_opinion``, or the kind of its failure."""
         try:
             answer = decider.decide(conversation, routes)
-            name = await answer if inspect.isawaitable(answer) else answer
+            name: Any = await answer if inspect.isawaitable(answer) else answer
         except DeciderError as error:
             log.warning("decider failed", decider=kind, kind=error.kind, error=str(error))
-            return self._failed(kind, error.kind)
+            return error.kind, ""
         except Exception:  # a fault in a decision must not cost the client its answer
             log.exception("decider failed", decider=kind)
-            return self._failed(kind, "fault")
-        if name is not None and name != NO_ROUTE and name not in known:
-            return self._failed(kind, "unknown_route")
-        answer_kind = "no_opinion" if name is None else "route" if name else "no_route"
-        self._answers.inc((kind, answer_kind))
-        return name
-
-    def _failed(self, kind: str, reason: str) -> str | None:
-        self._answers.inc((kind, reason))
-        return _FAILED
-
-
-#: Stands for a failure: no route can have this name, as names have no control characters.
-_FAILED = "\0"
+            return "fault", ""
+        if name is None:
+            return "no_opinion", ""
+        if name == NO_ROUTE:
+            return "no_route", ""
+        return ("route", name) if isinstance(name, str) else ("unknown_route", "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -28,6 +28,8 @@ Weights = Mapping[str, float]
 
 #: Letters of a part of a word.
 _PART = 4
+#: Of so many lists of routes the weights are kept.
+_REMEMBERED = 8
 #: A part of a word counts this much beside a whole word.
 _PART_WEIGHT = 0.4
 _WORD = re.compile(r"\w+")
@@ -108,8 +110,8 @@ class Similarity(Decider):
 
     def __init__(self, config: SimilarityConfig, context: Context) -> None:
         super().__init__(config, context)
-        self._routes: Sequence[Preference] = ()
-        self._index = Index(())
+        #: The latest routes that were compared with: those of the configuration, and those that requests bring along.
+        self._indexes: deque[tuple[Sequence[Preference], Index]] = deque(maxlen=_REMEMBERED)
 
     def decide(self, conversation: Conversation, routes: Sequence[Preference]) -> str | None:
         """The route that is most alike to the latest message of the user; None when none is alike enough."""
@@ -123,10 +125,13 @@ class Similarity(Decider):
         return name
 
     def _index_of(self, routes: Sequence[Preference]) -> Index:
-        """Those of the configuration are the same object for every request, and read once."""
-        if routes is not self._routes:
-            self._routes, self._index = routes, Index(routes)
-        return self._index
+        """Reading routes costs more than comparing with them, and they are nearly always the same."""
+        for known, index in self._indexes:
+            if known is routes or known == routes:
+                return index
+        index = Index(routes)
+        self._indexes.append((routes, index))
+        return index
 
 
 def _described(route: Preference) -> str:

@@ -36,6 +36,10 @@ NAMES = ["code", "small talk", "Bob's", "Math"]
         ('{"route": ["code",]}', "code"),
         ('<think>It might be {"route": ["Math"]}.</think>\n{"route": ["code"]}', "code"),
         ('  {"route":\n ["code"] }  ', "code"),
+        ("<think>" + "hm " * MAX_TEXT + '</think>{"route": ["code"]}', "code"),
+        ('{The user} wants a program.</think>\n\n{"route": ["code"]}', "code"),
+        ('{"route": ["code"]}\n{"route": ["Math"]}', "code"),
+        ('Of {code, Math} it is {"route": ["code"]}.', "code"),
     ],
 )
 def test_route_is_found(text: str, name: str) -> None:
@@ -59,7 +63,6 @@ def test_route_is_found(text: str, name: str) -> None:
         "",
         "  \n",
         "```json\n{}\n```",
-        "<think>never ends",
     ],
 )
 def test_no_route_fits(text: str) -> None:
@@ -79,6 +82,9 @@ def test_no_route_fits(text: str) -> None:
         ("I think it is about code.", "nonsense"),
         ("3", "nonsense"),
         ("[" * 5000, "nonsense"),
+        ("{" * 5000, "nonsense"),
+        ("<think>never ends", "nonsense"),
+        ('<think>so {"route": ["code"]}', "nonsense"),
         ("x" * MAX_TEXT + "code", "nonsense"),
     ],
 )

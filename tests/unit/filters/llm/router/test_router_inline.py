@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pixiu_py.filters.llm.router.inline import MOST, read_preferences
+from pixiu_py.filters.llm.router.inline import LONGEST, MOST, read_preferences
 
 CODE = {"name": "code", "description": "program code", "models": ["big", "small"]}
 
@@ -43,6 +43,8 @@ def test_empty_list_is_a_list() -> None:
         [{**CODE, "models": [3]}],
         [{**CODE, "models": ["m"] * (MOST + 1)}],
         [{**CODE, "examples": 3}],
+        [{**CODE, "description": "d" * (LONGEST + 1)}],
+        [{**CODE, "examples": ["e" * (LONGEST // 2)] * 2}],
         [{**CODE, "selection_policy": "cheapest"}],
         [{**CODE, "selection_policy": {"prefer": "random"}}],
         [{**CODE, "selection_policy": {"prefer": ["cheapest"]}}],

@@ -80,7 +80,12 @@ async def test_no_route_ends_it() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
-    [(DeciderError("timeout"), "timeout"), (ZeroDivisionError(), "fault"), ("weather", "unknown_route")],
+    [
+        (DeciderError("timeout"), "timeout"),
+        (ZeroDivisionError(), "fault"),
+        ("weather", "unknown_route"),
+        (["code"], "unknown_route"),
+    ],
 )
 async def test_failure_is_counted_and_the_next_is_asked(answer: Any, kind: str) -> None:
     """Whatever it was: the request goes on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from pixiu_py.filters.llm.router.conversation import Conversation, Message
@@ -74,6 +76,27 @@ def test_routes_of_a_request_are_compared_with_instead() -> None:
     assert decider.decide(conversation, ROUTES) == "code"
     assert decider.decide(conversation, [Preference(name="art", description="poems", models=["m"])]) == "art"
     assert decider.decide(conversation, ROUTES) == "code"
+
+
+def test_routes_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that requests bring along again and again; how many are kept is bounded."""
+    read: list[Sequence[Preference]] = []
+
+    class Counted(Index):
+        def __init__(self, routes: Sequence[Preference]) -> None:
+            read.append(routes)
+            super().__init__(routes)
+
+    monkeypatch.setattr("pixiu_py.filters.llm.router.similarity.Index", Counted)
+    decider = Similarity(SimilarityConfig(), make_context())
+    conversation = Conversation("", (Message("user", "poems about code"),))
+    for _ in range(3):
+        decider.decide(conversation, ROUTES)
+        decider.decide(conversation, [Preference(name="art", description="poems", models=["m"])])
+    assert len(read) == 2
+    for number in range(20):
+        decider.decide(conversation, [Preference(name=str(number), description="poems", models=["m"])])
+    assert len(decider._indexes) == 8
 
 
 def test_parts_of_words() -> None:
