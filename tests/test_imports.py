@@ -52,9 +52,6 @@ AIOHTTP = {
     "listeners/*.py": "the server side of the sockets",
     "http/*.py": "its parser and writer are the edge of a request",
     "upstream/*.py": "its response parser is the edge of an attempt",
-    "filters/http/jwt/remote.py": "fetches keys",
-    "filters/llm/tokenizer/remote.py": "calls a service",
-    "filters/ai/kvcache/*.py": "calls the engine and the cache controller",
 }
 
 #: Drivers → the only places that may import them.

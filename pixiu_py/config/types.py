@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -51,6 +52,13 @@ def parse_size(value: Any) -> int:
         if match and match[2].lower() in _SIZES:
             return int(match[1]) * _SIZES[match[2].lower()]
     raise ValueError(f"Expected a size such as 1048576, 64KiB or 10MB, got {value!r}")
+
+
+def check_url(key: str, url: str) -> None:
+    """Raise ``ValueError`` when what is under ``key`` is no HTTP URL."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:  # a bad port raises by itself
+        raise ValueError(f"{key}: Expected a URL that begins with http:// or https://")
 
 
 class Secret:

@@ -25,9 +25,18 @@ class Timeouts:
 
 
 async def attempt(
-    pool: ConnectionPool, head: bytes, body: bytes, timeouts: Timeouts, *, with_body: bool = True
+    pool: ConnectionPool,
+    head: bytes,
+    body: bytes,
+    timeouts: Timeouts,
+    *,
+    with_body: bool = True,
+    again: bool = True,
 ) -> UpstreamResponse:
-    """Send a request whose body is at hand and wait for the response head. Raises ``UpstreamError``."""
+    """Send a request whose body is at hand and wait for the response head. Raises ``UpstreamError``.
+
+    ``again`` False: it must not arrive two times, so that nothing replaces a reused connection that dies.
+    """
     connection = pool.take()
     while True:
         if connection is None:
@@ -37,7 +46,7 @@ async def attempt(
         try:
             response = await connection.response(timeouts.first_byte, timeouts.idle)
         except UpstreamReset as error:
-            if error.bytes_seen or not is_reused:
+            if error.bytes_seen or not is_reused or not again:
                 raise
             connection = None
             continue

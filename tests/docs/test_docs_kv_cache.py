@@ -8,12 +8,13 @@ import orjson
 import pytest
 
 from pixiu_py.config.types import parse_size
-from pixiu_py.filters.ai.kvcache import feed, poller, replay, subscriber, wire
+from pixiu_py.filters.ai.kvcache import feed, poller, replay, subscriber
 from pixiu_py.filters.ai.kvcache.config import KvCacheConfig, TokenCacheConfig
 from pixiu_py.filters.ai.kvcache.index import remote
 from pixiu_py.filters.ai.kvcache.index.kv_events import KvEventsConfig
 from pixiu_py.filters.ai.kvcache.index.lmcache import LmcacheConfig, LmcacheIndex
 from pixiu_py.filters.ai.kvcache.toolbox import Toolbox
+from pixiu_py.upstream import client
 from tests.docs.pages import ROOT, read, section, tables
 from tests.engines.servers import KvEvents
 from tests.fakes.clusters import cluster_context
@@ -39,7 +40,7 @@ def test_every_index_has_its_section() -> None:
 
 #: Limits without a key: how the row begins → the number in the source.
 FIXED = {
-    "an answer of a service": wire.MAX_ANSWER,
+    "an answer of a service": client.MAX_ANSWER,
     "engines whose load": poller.CONCURRENCY,
     "jobs in the background": remote._MOST_JOBS,
     "engines, and ranks": subscriber.MOST_SOURCES,
@@ -57,7 +58,7 @@ def test_the_limits_are_those_of_the_source() -> None:
         if key == "fixed":
             (found,) = [value for start, value in FIXED.items() if what.startswith(start)]
             assert parse_size(default) == found
-    settings = KvCacheConfig(token_cache=TokenCacheConfig(enabled=True))
+    settings = KvCacheConfig(token_cache=TokenCacheConfig(enabled=True), lmcache_endpoint="http://127.0.0.1:1")
     shown = {key.strip("`"): default for _, key, default, _ in rows}
     assert shown["lookup_routing_timeout"] == f"{settings.routing_budget * 1000:.0f}ms"
     assert int(shown["index.max_blocks"]) == KvEventsConfig().max_blocks
@@ -67,7 +68,7 @@ def test_the_limits_are_those_of_the_source() -> None:
     index = LmcacheIndex(LmcacheConfig(), settings, cluster_context())
     assert int(shown["hot_max_keys"]) == index._hot._max_keys
     assert int(shown["hot_max_records"]) == index._hot._max_records
-    assert int(shown["max_idle_conns"]) == index._wire._total
+    assert int(shown["max_idle_conns"]) == index._tools.client._most - client.MOST_WAITING
 
 
 @pytest.mark.parametrize("option", ["kv-events-config", "kv-transfer-config", "monitor-ports"])

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from pixiu_py.filters.ai.kvcache.scrape import load_of
-from pixiu_py.filters.ai.kvcache.tokenize import Tokenizer, tokenize_request
-from pixiu_py.filters.ai.kvcache.wire import Wire
+from pixiu_py.filters.llm.engine_tokens import Tokenizer, tokenize_request
+from pixiu_py.upstream.client import Client, service_at
 from tests.conftest import StartGateway
 from tests.engines.ask import Gateway, chat, conf_for, session
 from tests.engines.servers import Engine, llama_server
@@ -66,14 +66,13 @@ async def test_its_tokenizer_and_its_metrics_are_understood(engines: list[Engine
     document = chat("tokens", 10)
     request = tokenize_request(document, orjson.dumps(document))
     assert request is not None
-    wire = Wire()
-    await wire.start()
+    calls, engine = Client(), service_at(engines[0].url)
     try:
-        tokens = await Tokenizer(wire).tokens(engines[0].url, request, "tiny", 10.0)
+        tokens = await Tokenizer(calls).tokens(engine, request, "tiny", 10.0)
         plain = await asyncio.to_thread(engines[0].post, "/tokenize", {"content": "tokens import value0"})
-        load = load_of((await wire.get(f"{engines[0].url}/metrics", 10.0)).decode(), 0.0)
+        load = load_of((await calls.get(engine, "/metrics", 10.0)).decode(), 0.0)
     finally:
-        await wire.close()
+        await calls.close()
     assert len(tokens) > 10
     assert plain["tokens"][0] in tokens
     assert load is not None

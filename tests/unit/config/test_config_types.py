@@ -1,4 +1,4 @@
-"""Durations, sizes, secrets."""
+"""Durations, sizes, URLs, secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pixiu_py.config.types import Secret, parse_duration, parse_size
+from pixiu_py.config.types import Secret, check_url, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,14 @@ def test_secrets_compare_by_their_text() -> None:
     assert bool(Secret("a"))
     assert not Secret("")
     assert Secret("a") != "a"
+
+
+@pytest.mark.parametrize("url", ["http://h", "HTTPS://h:1/v1", " http://user:pass@[::1]:9/ "])
+def test_urls_are_of_http(url: str) -> None:
+    check_url("key", url)
+
+
+@pytest.mark.parametrize("url", ["", "h:80", "ftp://h", "http://", "http://h:x", "http://h:0", "http://h:99999"])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        check_url("key", url)

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.upstream.client import CallFailed, Client, service_at
 from tests.fakes import engine_data
 from tests.fakes.lmcache import FakeController, FakeCoordinator, FakeVllm
 
 RECORDED = engine_data.exchanges("lmcache_controller")
 
 
-@pytest_asyncio.fixture
-async def wire() -> AsyncIterator[Wire]:
-    """A started pool."""
-    wire = Wire()
-    await wire.start()
-    yield wire
-    await wire.close()
-
-
-async def _same(wire: Wire, server: Any, record: dict[str, Any]) -> None:
+async def _same(client: Client, server: Any, record: dict[str, Any]) -> None:
     """The server's answer to a recorded request is the recorded one, but for ids."""
     expected = record["response"]
-    call = wire.post(f"http://{server.address}{record['path']}", record["request"]["body"], 5.0)
+    call = client.ask(service_at(f"http://{server.address}"), record["path"], record["request"]["body"], 5.0)
     if expected["status"] != 200:
         with pytest.raises(CallFailed) as failed:
             await call
@@ -39,13 +28,13 @@ async def _same(wire: Wire, server: Any, record: dict[str, Any]) -> None:
             assert answer[key] == value, key
 
 
-async def test_controller(wire: Wire) -> None:
+async def test_controller(client: Client) -> None:
     """In the order of the recording, with what its notes say was stored in between."""
     async with FakeController("inst-b", "inst-a") as controller:
 
         async def replay(*ids: str) -> None:
             for id_ in ids:
-                await _same(wire, controller, RECORDED[id_])
+                await _same(client, controller, RECORDED[id_])
 
         await replay("lookup_miss_nothing_stored")
         controller.store("inst-a", list(range(1024)))
@@ -72,13 +61,15 @@ async def test_controller(wire: Wire) -> None:
         ("lookup_short_prompt_no_chunk", True),
     ],
 )
-async def test_coordinator(wire: Wire, id_: str, stored: bool) -> None:
+async def test_coordinator(client: Client, id_: str, stored: bool) -> None:
     """As many results as whole chunks, each with the instances that hold it."""
     record = engine_data.exchanges("lmcache_coordinator")[id_]
     async with FakeCoordinator("mp-a") as coordinator:
         if stored:
             coordinator.store("mp-a", list(range(2000, 3201)))
-        answer = await wire.post(f"http://{coordinator.address}{record['path']}", record["request"]["body"], 5.0)
+        answer = await client.ask(
+            service_at(f"http://{coordinator.address}"), record["path"], record["request"]["body"], 5.0
+        )
 
     def placed(body: dict[str, Any]) -> list[list[str]]:
         assert body["chunks"] == len(body["results"])
@@ -92,19 +83,20 @@ async def test_coordinator(wire: Wire, id_: str, stored: bool) -> None:
 
 
 @pytest.mark.parametrize("id_", ["error_unknown_model", "error_neither_prompt_nor_messages"])
-async def test_tokenizer_errors(wire: Wire, id_: str) -> None:
+async def test_tokenizer_errors(client: Client, id_: str) -> None:
     """What the gateway must tell from a fault of the engine."""
     async with FakeVllm("a") as engine:
-        await _same(wire, engine, engine_data.exchanges("vllm_tokenize")[id_])
+        await _same(client, engine, engine_data.exchanges("vllm_tokenize")[id_])
 
 
-async def test_tokens_are_a_prefix_of_a_longer_chat(wire: Wire) -> None:
+async def test_tokens_are_a_prefix_of_a_longer_chat(client: Client) -> None:
     """As of any tokenizer with a chat template."""
     async with FakeVllm("a") as engine:
         first = {"model": "tiny", "messages": [{"role": "user", "content": "one two"}]}
         longer = {"model": "tiny", "messages": [*first["messages"], {"role": "user", "content": "three"}]}
         short, long = [
-            (await wire.post(f"http://{engine.address}/tokenize", body, 5.0))["tokens"] for body in (first, longer)
+            (await client.ask(service_at(f"http://{engine.address}"), "/tokenize", body, 5.0))["tokens"]
+            for body in (first, longer)
         ]
     assert long[: len(short)] == short
     assert len(long) > len(short)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from pixiu_py.filters.ai.kvcache.wire import CallFailed
 from pixiu_py.tasks import Tasks
+from pixiu_py.upstream.client import CallFailed
 
 if TYPE_CHECKING:
     from pixiu_py.observability.metrics import Counter

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from pixiu_py.filters.ai.kvcache.wire import CallFailed
 from pixiu_py.filters.http.breaker import Breaker, Limits, State
+from pixiu_py.upstream.client import CallFailed
 
 if TYPE_CHECKING:
     from pixiu_py.observability.metrics import Counter

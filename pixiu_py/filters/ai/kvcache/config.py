@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
-from pixiu_py.config.types import Duration, KindRef, Model, Size, doc
+from pixiu_py.config.types import Duration, KindRef, Model, Size, check_url, doc
 from pixiu_py.filters.ai.kvcache.poller import LoadConfig
 from pixiu_py.registry import Family
 
@@ -171,9 +171,9 @@ class KvCacheConfig(Model, frozen=True):
             )
         if kind == "lmcache-coordinator" and strategy.enable_compression:
             raise ValueError("LMCache's coordinator cannot compress: switch cache_strategy.enable_compression off")
-        for url in (self.vllm_endpoint, self.lmcache_endpoint):
-            if url.strip() and not url.strip().lower().startswith(("http://", "https://")):
-                raise ValueError("vllm_endpoint and lmcache_endpoint are URLs that begin with http:// or https://")
+        for key, url in (("vllm_endpoint", self.vllm_endpoint), ("lmcache_endpoint", self.lmcache_endpoint)):
+            if url.strip():
+                check_url(key, url)
 
     @property
     def kind(self) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.upstream.client import CallFailed, Client, service_at
 
 #: Tokens of a chunk; the controller has no option for it.
 CHUNK = 256
@@ -35,32 +35,32 @@ class Held:
 class Controller:
     """One controller. Every call raises ``CallFailed``; ``timeout`` is in seconds."""
 
-    def __init__(self, wire: Wire, base: str) -> None:
-        self._wire = wire
-        self._base = base.rstrip("/")
+    def __init__(self, client: Client, base: str) -> None:
+        self._client = client
+        self._service = service_at(base.rstrip("/"))
 
     async def lookup(self, tokens: Sequence[int], timeout: float) -> dict[str, Held]:
         """Instance → what it holds of these tokens. Less than a chunk is not asked for."""
         if len(tokens) < CHUNK:
             return {}
-        return holdings(await self._post("/lookup", {"tokens": list(tokens)}, timeout))
+        return holdings(await self._client.ask(self._service, "/lookup", {"tokens": list(tokens)}, timeout))
 
     async def pin(self, tokens: Sequence[int], instance: str, location: str, timeout: float) -> int:
         """Keep these tokens from being evicted; returns how many are pinned."""
         document = {"instance_id": instance, "location": location, "tokens": list(tokens)}
-        return count(await self._post("/pin", document, timeout))
+        return await self._operate("/pin", document, timeout)
 
     async def compress(self, tokens: Sequence[int], instance: str, location: str, method: str, timeout: float) -> int:
         """Compress these tokens; returns how many were. Only the method ``cachegen`` does anything."""
         document = {"instance_id": instance, "location": location, "method": method, "tokens": list(tokens)}
-        return count(await self._post("/compress", document, timeout))
+        return await self._operate("/compress", document, timeout)
 
     async def clear(self, instance: str, location: str, timeout: float) -> int:
         """Empty a whole location of an instance, but for what is pinned; returns how many tokens went."""
-        return count(await self._post("/clear", {"instance_id": instance, "location": location}, timeout))
+        return await self._operate("/clear", {"instance_id": instance, "location": location}, timeout)
 
-    async def _post(self, path: str, document: dict[str, Any], timeout: float) -> Any:
-        return await self._wire.post(self._base + path, document, timeout)
+    async def _operate(self, path: str, document: dict[str, Any], timeout: float) -> int:
+        return count(await self._client.ask(self._service, path, document, timeout, again=False))
 
 
 def holdings(answer: Any) -> dict[str, Held]:

@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from pixiu_py.filters.ai.kvcache.controller import Held
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.upstream.client import CallFailed, Client, service_at
 
 
 class Coordinator:
     """One coordinator. Every call raises ``CallFailed``; ``timeout`` is in seconds, ``model`` the engine's path."""
 
-    def __init__(self, wire: Wire, base: str, *, chunk: int = 256, world_size: int = 1) -> None:
-        self._wire = wire
-        self._base = base.rstrip("/")
+    def __init__(self, client: Client, base: str, *, chunk: int = 256, world_size: int = 1) -> None:
+        self._client = client
+        self._service = service_at(base.rstrip("/"))
         self._chunk = chunk
         self._world_size = world_size
 
@@ -31,18 +31,20 @@ class Coordinator:
         """Instance → what it holds of these tokens. Less than a chunk is not asked for."""
         if len(tokens) < self._chunk:
             return {}
-        answer = await self._wire.post(self._base + "/directory/lookup", self._about(tokens, model, salt), timeout)
-        return leading(answer, self._chunk)
+        document = self._about(tokens, model, salt)
+        return leading(await self._client.ask(self._service, "/directory/lookup", document, timeout), self._chunk)
 
     async def pin(self, tokens: Sequence[int], model: str, timeout: float, salt: str = "") -> int:
         """Keep these tokens' chunks from being evicted; returns how many tokens that concerned."""
-        answer = await self._wire.post(self._base + "/cache/pins", self._about(tokens, model, salt), timeout)
-        return _affected(answer) * self._chunk
+        return await self._operate("/cache/pins", self._about(tokens, model, salt), timeout)
 
     async def delete(self, tokens: Sequence[int], model: str, instance: str, timeout: float, salt: str = "") -> int:
         """Drop these tokens' chunks from a cache server's memory; returns how many tokens went."""
         document = {**self._about(tokens, model, salt), "instance_id": instance, "tier": "l1"}
-        answer = await self._wire.post(self._base + "/cache/delete", document, timeout)
+        return await self._operate("/cache/delete", document, timeout)
+
+    async def _operate(self, path: str, document: dict[str, Any], timeout: float) -> int:
+        answer = await self._client.ask(self._service, path, document, timeout, again=False)
         return _affected(answer) * self._chunk
 
     def _about(self, tokens: Sequence[int], model: str, salt: str) -> dict[str, Any]:

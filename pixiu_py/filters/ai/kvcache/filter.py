@@ -22,11 +22,11 @@ from pixiu_py.filters.ai.kvcache.meters import Meters
 from pixiu_py.filters.ai.kvcache.poller import Poller
 from pixiu_py.filters.ai.kvcache.prompt import Prompt, prompt_of
 from pixiu_py.filters.ai.kvcache.routing import Routing, Scorer
-from pixiu_py.filters.ai.kvcache.wire import Wire
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.llm.plan import PLAN, Plan, plan_of
 from pixiu_py.filters.proxy import ROUTE_CLUSTER
 from pixiu_py.registry import Family, plugin
+from pixiu_py.upstream.client import Client
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
@@ -53,8 +53,8 @@ class KvCache(HttpFilter):
         super().__init__(config, context)
         self._clock = context.clock
         board = Board(config.load.max_age)
-        self._wire = Wire()
-        self._poller = Poller(config.load, board, self._wire, context.clock)
+        self._client = Client()
+        self._poller = Poller(config.load, board, self._client, context.clock)
         #: None when the filter is switched off.
         self._scorer = Scorer(config, board, context.clock, self._make_index()) if config.enabled else None
         self._asks = False
@@ -82,7 +82,6 @@ class KvCache(HttpFilter):
         self._debug = log.bind().debug
         await self._scorer.index.start()
         if self.config.load.interval:
-            await self._wire.start()
             self._poller.start()
         self._meters.watch(self._scorer.index)
 
@@ -90,7 +89,7 @@ class KvCache(HttpFilter):
         """Stop both."""
         self._meters.close()
         await self._poller.close()
-        await self._wire.close()
+        await self._client.close()
         if self._scorer is not None:
             await self._scorer.index.close()
 

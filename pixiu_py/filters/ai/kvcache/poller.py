@@ -19,8 +19,8 @@ from pixiu_py.clusters.providers import is_engine
 from pixiu_py.config.types import Duration, Model, doc
 from pixiu_py.filters.ai.kvcache.load import Board
 from pixiu_py.filters.ai.kvcache.scrape import load_of
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Options, Wire
 from pixiu_py.tasks import Tasks
+from pixiu_py.upstream.client import CallFailed, Client, Service
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
@@ -43,10 +43,10 @@ class LoadConfig(Model, frozen=True):
 class Poller:
     """Polls for as long as it runs."""
 
-    def __init__(self, config: LoadConfig, board: Board, wire: Wire, clock: Callable[[], float]) -> None:
+    def __init__(self, config: LoadConfig, board: Board, client: Client, clock: Callable[[], float]) -> None:
         self._config = config
         self._board = board
-        self._wire = wire
+        self._client = client
         self._clock = clock
         self._clusters: WeakSet[Cluster] = WeakSet()
         self._tasks = Tasks("kvcache load")
@@ -90,9 +90,7 @@ class Poller:
 
     async def _ask(self, endpoint: Endpoint) -> None:
         try:
-            body = await self._wire.get(
-                base_url(endpoint) + self._config.path, self._config.timeout, options_for(endpoint)
-            )
+            body = await self._client.get(Service(endpoint), self._config.path, self._config.timeout)
         except CallFailed as error:
             self._tell(endpoint, str(error))
             return
@@ -115,27 +113,3 @@ def may_ask(endpoint: Endpoint) -> bool:
     A name without a port is mostly a public API, as for health probes.
     """
     return endpoint.port != 0 and is_engine(endpoint.provider)
-
-
-def base_url(endpoint: Endpoint) -> str:
-    """Where an engine is reached: scheme, host and port, without the prefix of its API."""
-    scheme = endpoint.scheme or "http"
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return f"{scheme}://{host}:{endpoint.port_for(scheme)}"
-
-
-def options_for(endpoint: Endpoint) -> Options:
-    """How an engine is called: as the proxy would, with its own name, key and certificate."""
-    fields = {"Host": endpoint.host_header} if endpoint.host_header else {}
-    name = endpoint.server_name if endpoint.scheme == "https" and endpoint.server_name != endpoint.host else ""
-    return Options({**fields, **credentials(endpoint)}, endpoint.tls_verify, name)
-
-
-def credentials(endpoint: Endpoint) -> dict[str, str]:
-    """The endpoint's own key as a header field: it goes to that endpoint and nowhere else."""
-    if not endpoint.api_key:
-        return {}
-    key = endpoint.api_key.reveal()
-    return (
-        {"Authorization": f"Bearer {key}"} if endpoint.auth_header == "authorization" else {endpoint.auth_header: key}
-    )

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from pixiu_py.filters.ai.kvcache.calls import Calls, Tries
-from pixiu_py.filters.ai.kvcache.poller import base_url, may_ask, options_for
-from pixiu_py.filters.ai.kvcache.tokenize import Tokenizer, tokenize_request
-from pixiu_py.filters.ai.kvcache.wire import PLAIN, CallFailed, Options, Wire
+from pixiu_py.filters.ai.kvcache.poller import may_ask
+from pixiu_py.filters.llm.engine_tokens import Tokenizer, tokenize_request
+from pixiu_py.upstream.client import CallFailed, Client, Service, service_at
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
@@ -41,9 +41,8 @@ _IRRELEVANT = frozenset(
 class Place(NamedTuple):
     """A tokenizer, and the model's name there."""
 
-    base: str
+    service: Service
     model: str
-    options: Options
 
 
 class TokenSource:
@@ -51,21 +50,21 @@ class TokenSource:
 
     def __init__(
         self,
-        wire: Wire,
+        client: Client,
         cache: BoundedMemoryCache | None,
         make_calls: Callable[[], Calls],
         timeout: float,
         seen: Counter,
         tokenizer: str = "",
     ) -> None:
-        self._tokenizer = Tokenizer(wire)
+        self._tokenizer = Tokenizer(client)
         self.cache = cache
         self._make_calls = make_calls
         self._timeout = timeout
         #: Looks into the cache by result.
         self._seen = seen
-        #: Base URL of the one tokenizer; empty: the engines themselves.
-        self._base = tokenizer.strip().rstrip("/")
+        #: The one tokenizer; None: the engines themselves.
+        self._one = service_at(tokenizer.strip().rstrip("/")) if tokenizer.strip() else None
         self.calls: dict[str, Calls] = {}
         self._turn = 0
 
@@ -95,10 +94,10 @@ class TokenSource:
             return None
         failed = CallFailed("connect", "no endpoint has a tokenizer")
         for place in self._places(prompt.model, endpoints)[:_MOST_ASKED]:
-            calls = self._calls(place.base)
+            calls = self._calls(place.service.url)
 
             async def call(place: Place = place) -> array[int]:
-                return await self._tokenizer.tokens(place.base, request, place.model, self._timeout, place.options)
+                return await self._tokenizer.tokens(place.service, request, place.model, self._timeout)
 
             try:
                 return await (calls.patiently(call) if patiently else calls.once(call))
@@ -111,23 +110,23 @@ class TokenSource:
     def _places(self, model: str, endpoints: Sequence[Endpoint]) -> list[Place]:
         """Whom to ask, in turn; those whose breaker is open last."""
         engines = [endpoint for endpoint in endpoints if may_ask(endpoint)]
-        if self._base:
+        if self._one is not None:
             name = engines[0].models.get(model, model) if engines else model
-            return [Place(self._base, name, PLAIN)]
+            return [Place(self._one, name)]
         self._turn += 1
         start = self._turn % len(engines) if engines else 0
         places = [
-            Place(base_url(endpoint), endpoint.models.get(model, model), options_for(endpoint))
+            Place(Service(endpoint), endpoint.models.get(model, model))
             for endpoint in (*engines[start:], *engines[:start])
         ]
-        return sorted(places, key=lambda place: not self._calls(place.base).ready)
+        return sorted(places, key=lambda place: not self._calls(place.service.url).ready)
 
-    def _calls(self, base: str) -> Calls:
-        calls = self.calls.get(base)
+    def _calls(self, url: str) -> Calls:
+        calls = self.calls.get(url)
         if calls is None:
             if len(self.calls) >= _MOST_KNOWN:
                 del self.calls[next(iter(self.calls))]
-            calls = self.calls[base] = self._make_calls()
+            calls = self.calls[url] = self._make_calls()
         return calls
 
 

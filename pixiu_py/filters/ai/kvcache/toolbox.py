@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from pixiu_py.filters.ai.kvcache.calls import STATES, Calls, Tries, limits
 from pixiu_py.filters.ai.kvcache.tokens import TokenSource, tokenizer_calls
-from pixiu_py.filters.ai.kvcache.wire import Wire
+from pixiu_py.upstream.client import Client
 
 if TYPE_CHECKING:
     from pixiu_py.filters.ai.kvcache.config import KvCacheConfig
     from pixiu_py.filters.ai.kvcache.load import Board
     from pixiu_py.filters.base import Context
     from pixiu_py.observability.metrics import Labels
+
+#: Seconds that an idle connection is kept: less than the five after which the engines' servers close theirs.
+_IDLE = 4.0
 
 Guards = Callable[[], dict[str, list[Calls]]]
 
@@ -32,7 +35,7 @@ class Toolbox:
         retry = settings.retry
         self._tries = Tries(retry.max_attempts, retry.base_backoff, retry.max_backoff)
         self.timeout = settings.request_timeout or 2.0
-        self.wire = Wire(total=settings.max_idle_conns or 100, per_host=settings.max_conns_per_host)
+        self.client = Client(total=settings.max_idle_conns or 100, per_service=settings.max_conns_per_host, idle=_IDLE)
         self._cpu = CpuShare(time.process_time(), context.clock())
         metrics = context.metrics
         self._results = metrics.counter(
@@ -71,7 +74,7 @@ class Toolbox:
 
         cache = BoundedMemoryCache(wanted.max_size or 1024, wanted.ttl, self._clock) if wanted.enabled else None
         return TokenSource(
-            self.wire,
+            self.client,
             cache,
             lambda: tokenizer_calls(self.limits, self._tries, self._clock, self._results),
             self.timeout,
@@ -90,9 +93,10 @@ class Toolbox:
         self._guards = guards
         self._states.add(self._worst)
 
-    def close(self) -> None:
-        """Tell it no more."""
+    async def close(self) -> None:
+        """Tell it no more, and call nobody."""
         self._states.drop(self._worst)
+        await self.client.close()
 
     def _worst(self) -> Iterator[tuple[Labels, float]]:
         for kind, guards in (self._guards() if self._guards else {}).items():

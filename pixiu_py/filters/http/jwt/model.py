@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from msgspec import Meta, field
 
-from pixiu_py.config.types import Duration, Model, Secret, Size, doc
+from pixiu_py.config.types import Duration, Model, Secret, Size, check_url, doc
 
 
 class Match(Model, frozen=True):
@@ -77,9 +76,7 @@ class HttpUri(Model, frozen=True):
     max_bytes: Annotated[Size, doc("A larger one is refused.")] = 2**18
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.uri)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("uri: Expected a URL that begins with http:// or https://")
+        check_url("uri", self.uri)
 
 
 class RemoteJwks(Model, frozen=True):

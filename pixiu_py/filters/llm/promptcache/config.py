@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from pixiu_py.config.types import Duration, Model, Size, doc
+from pixiu_py.config.types import Duration, Model, Size, check_url, doc
 from pixiu_py.filters.llm.promptcache.principals import PrincipalConfig
 from pixiu_py.stores.ledger.base import LedgerRef
 from pixiu_py.stores.ledger.tariff import Tariff
@@ -29,6 +29,8 @@ class TokenizerConfig(Model, frozen=True):
     def __post_init__(self) -> None:
         if self.type == "service" and not self.url:
             raise ValueError("a tokenizer service needs a url")
+        if self.url:
+            check_url("url", self.url)
         if self.type == "file" and not self.path:
             raise ValueError("a tokenizer file needs a path")
 

@@ -7,36 +7,29 @@ everything before it; the marks are at most four.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-from pixiu_py.filters.ai.kvcache.tokenize import Tokenizer, TokenizeRequest
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Options, Wire
+from pixiu_py.filters.llm.engine_tokens import Tokenizer, TokenizeRequest
 from pixiu_py.filters.llm.promptcache.blocks import CHAT, TOOL_DEFINITION, Block, Breakpoint
 from pixiu_py.filters.llm.promptcache.count import CountFailed, Prompt, TokenCounter
 from pixiu_py.filters.llm.promptcache.outgoing import outgoing
-
-if TYPE_CHECKING:
-    from pixiu_py.clusters.endpoint import Endpoint
+from pixiu_py.upstream.client import CallFailed, Client, Service, service_at
 
 
 class EngineCounter(TokenCounter):
     """Asks the endpoint that serves the model, or the one at ``url``."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        self._url = url.rstrip("/")
+        self._named = service_at(url.rstrip("/")) if url else None
         self._timeout = timeout
-        self._wire = Wire()
-        self._tokenizer = Tokenizer(self._wire)
-
-    async def start(self) -> None:
-        """Open the pool of connections."""
-        await self._wire.start()
+        self._client = Client()
+        self._tokenizer = Tokenizer(self._client)
 
     async def close(self) -> None:
-        """Close it."""
-        await self._wire.close()
+        """Close the connections."""
+        await self._client.close()
 
     async def version(self, model: str) -> str:
         """See ``TokenCounter.version``. Engines do not tell which tokenizer they have; the model in the scope stands for it."""
@@ -45,38 +38,21 @@ class EngineCounter(TokenCounter):
     async def count(self, model: str, prompt: Prompt, after: int, read: int, points: Sequence[Breakpoint]) -> list[int]:
         """See ``TokenCounter.count``."""
         endpoint = prompt.endpoint
-        if self._url:
-            base, name, headers = self._url, model, None
+        if self._named is not None:
+            engine, name = self._named, model
         elif endpoint is not None:
-            base, name, headers = base_url(endpoint), endpoint.models.get(model, model), _own_key(endpoint)
+            engine, name = Service(endpoint), endpoint.models.get(model, model)
         else:
             raise CountFailed("tokenizer_unreachable", "no endpoint serves the model")
         counts: list[int] = []
         for point in points:
             request = chat_up_to(prompt, point.block, name)
             try:
-                tokens = await self._tokenizer.tokens(base, request, "", self._timeout, Options(headers or {}))
+                tokens = await self._tokenizer.tokens(engine, request, "", self._timeout)
             except CallFailed as error:
                 raise CountFailed("tokenize_failed", str(error)) from None
             counts.append(max(len(tokens), counts[-1] if counts else read))
         return counts
-
-
-def base_url(endpoint: Endpoint) -> str:
-    """Where an engine's own paths begin."""
-    scheme = endpoint.scheme or "http"
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return f"{scheme}://{host}:{endpoint.port_for(scheme)}"
-
-
-def _own_key(endpoint: Endpoint) -> dict[str, str] | None:
-    """The endpoint's own key, for itself. The client's stays with the client's request."""
-    if not endpoint.api_key:
-        return None
-    key = endpoint.api_key.reveal()
-    if endpoint.auth_header == "authorization":
-        return {"Authorization": f"Bearer {key}"}
-    return {endpoint.auth_header: key}
 
 
 # --- the chat up to a block ------------------------------------------------------------------------------------------

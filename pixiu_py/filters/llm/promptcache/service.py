@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
 from pixiu_py.filters.llm.promptcache.count import CountFailed, SegmentCounter
+from pixiu_py.upstream.client import CallFailed, Client, parsed, service_at
 
 #: Models whose version is remembered, and for how many seconds. That there is none is remembered too; a failure is not.
 MEMO_SIZE = 10_000
@@ -22,21 +20,17 @@ class ServiceCounter(SegmentCounter):
     def __init__(
         self, url: str, timeout: float, clock: Callable[[], float], lookups: Callable[[str], None] | None = None
     ) -> None:
-        self._url = url.rstrip("/")
+        self._service = service_at(url.rstrip("/"))
         self._timeout = timeout
         self._clock = clock
         self._lookups = lookups
-        self._wire = Wire()
+        self._client = Client()
         #: Model → version or None, and until when this holds. In order of arrival, the oldest first.
         self._versions: dict[str, tuple[str | None, float]] = {}
 
-    async def start(self) -> None:
-        """Open the pool of connections."""
-        await self._wire.start()
-
     async def close(self) -> None:
-        """Close it."""
-        await self._wire.close()
+        """Close the connections."""
+        await self._client.close()
 
     async def version(self, model: str) -> str | None:
         """See ``TokenCounter.version``: what the service says, remembered for a while."""
@@ -54,8 +48,8 @@ class ServiceCounter(SegmentCounter):
 
     async def _fetch(self) -> None:
         try:
-            answer = orjson.loads(await self._wire.get(f"{self._url}/v1/models", self._timeout))
-        except (CallFailed, orjson.JSONDecodeError) as error:
+            answer = parsed(await self._client.get(self._service, "/v1/models", self._timeout))
+        except CallFailed as error:
             raise CountFailed("tokenizer_unreachable", str(error)) from None
         models = answer.get("models") if isinstance(answer, dict) else None
         if not isinstance(models, list):
@@ -76,7 +70,7 @@ class ServiceCounter(SegmentCounter):
         """See ``SegmentCounter.segments``. The version in the answer is not looked at: the memo's is the scope's."""
         question = {"virtual_model": model, "segments": texts}
         try:
-            answer = await self._wire.post(f"{self._url}/v1/tokenize", question, self._timeout)
+            answer = await self._client.ask(self._service, "/v1/tokenize", question, self._timeout)
         except CallFailed as error:
             unmapped = error.status == 422 and _UNMAPPED in str(error)
             raise CountFailed("tokenizer_unmapped" if unmapped else "tokenize_failed", str(error)) from None

@@ -16,10 +16,10 @@ import orjson
 import structlog
 
 from pixiu_py.errors import StartError
-from pixiu_py.filters.llm.router.caller import Caller, CallFailed
 from pixiu_py.http.exchange import Response
 from pixiu_py.http.local_reply import local_reply
 from pixiu_py.tasks import Tasks
+from pixiu_py.upstream.client import CallFailed, Client, api_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Listing:
         self._context = context
         self._created = int(time.time())
         self._tasks = Tasks("router models")
-        self._caller = Caller()
+        self._client = Client()
         #: What endpoints have said that they serve, the last time that they said so.
         self._told: WeakKeyDictionary[Endpoint, tuple[str, ...]] = WeakKeyDictionary()
         #: The clusters of the configuration; none: the one that a request goes to.
@@ -66,7 +66,7 @@ class Listing:
     async def close(self) -> None:
         """Ask nobody any more."""
         await self._tasks.close()
-        await self._caller.close()
+        await self._client.close()
 
     def has(self, path: str) -> bool:
         """Whether this is a path of the list, and the list is wanted."""
@@ -121,7 +121,7 @@ class Listing:
 
     async def _ask(self, endpoint: Endpoint) -> None:
         try:
-            body = await self._caller.get(endpoint, PATH, self._config.models.timeout, MAX_ANSWER)
+            body = await self._client.get(api_service(endpoint), PATH, self._config.models.timeout, MAX_ANSWER)
             self._told[endpoint] = read_models(body)
         except (CallFailed, ValueError) as error:
             log.warning("an endpoint's models are not known", endpoint=endpoint.id, why=str(error))

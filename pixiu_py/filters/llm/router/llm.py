@@ -10,11 +10,11 @@ import orjson
 from pixiu_py.clusters.cooldown import Cooldown
 from pixiu_py.errors import StartError
 from pixiu_py.filters.llm.router.answer import AnswerError, read_answer
-from pixiu_py.filters.llm.router.caller import Caller, CallFailed, split_url
 from pixiu_py.filters.llm.router.decider import NO_ROUTE, Decider, DeciderError
 from pixiu_py.filters.llm.router.model import RouterModel
 from pixiu_py.filters.llm.router.prompt import build_prompt
 from pixiu_py.registry import Family, plugin
+from pixiu_py.upstream.client import CallFailed, Client, Service, api_service, service_at
 from pixiu_py.upstream.order import first_available
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.model import Preference
 
 _CHAT = "/chat/completions"
+_MOST_CALLS = 1024
+_MOST_PER_ENDPOINT = 64
 
 
 @plugin(Family.DECIDER, "llm")
@@ -35,15 +37,14 @@ class LlmDecider(Decider):
 
     def __init__(self, config: RouterModel, context: Context) -> None:
         super().__init__(config, context)
-        self._caller = Caller()
-        self._own: Endpoint | None = None
-        self._target = f"/v1{_CHAT}"
+        self._client = Client(total=_MOST_CALLS, per_service=_MOST_PER_ENDPOINT)
+        #: The model at a URL; None: it is a cluster's.
+        self._own: Service | None = None
         #: Which of a cluster's endpoints is asked next.
         self._turn = 0
         if config.endpoint:
-            self._own, base = split_url(config.endpoint, config.api_key)
-            self._target = base.rstrip("/") + _CHAT
-            self._own.cooldown = Cooldown(config.cooldown, config.failure_threshold)
+            self._own = service_at(config.endpoint.rstrip("/"), config.api_key)
+            self._own.endpoint.cooldown = Cooldown(config.cooldown, config.failure_threshold)
 
     async def start(self) -> None:
         """Raise ``StartError`` when the cluster is not there."""
@@ -52,7 +53,7 @@ class LlmDecider(Decider):
 
     async def close(self) -> None:
         """Close the connections to the model."""
-        await self._caller.close()
+        await self._client.close()
 
     async def decide(self, conversation: Conversation, routes: Sequence[Preference]) -> str | None:
         """See ``Decider.decide``. No call is made when there is nothing to show, or no room to show it."""
@@ -63,7 +64,9 @@ class LlmDecider(Decider):
         names = [route.name for route in routes]
         try:
             return read_answer(_content(await self._ask(prompt, names)), names) or NO_ROUTE
-        except (AnswerError, CallFailed) as error:
+        except CallFailed as error:
+            raise DeciderError(error.reason, str(error)) from error
+        except AnswerError as error:
             raise DeciderError(error.kind, str(error)) from error
 
     async def _ask(self, prompt: str, names: list[str]) -> bytes:
@@ -78,18 +81,17 @@ class LlmDecider(Decider):
         if config.structured:
             question["response_format"] = {"type": "json_schema", "json_schema": _schema(names)}
         endpoint = self._endpoint()
+        service, path = (self._own, _CHAT) if self._own is not None else (api_service(endpoint), f"/v1{_CHAT}")
         question["model"] = endpoint.models.get(config.model) or config.model
         cooldown = endpoint.cooldown
         cooldown.begin(self.context.clock())
         try:
-            answer = await self._caller.post(
-                endpoint, self._target, orjson.dumps(question), config.timeout, config.max_answer
-            )
+            answer = await self._client.post(service, path, question, config.timeout, config.max_answer)
         except CallFailed as error:
-            if error.kind.startswith("status_4"):  # the question was at fault
+            if 400 <= error.status < 500:  # the question was at fault
                 cooldown.released()
             else:
-                cooldown.failed(self.context.clock(), error.kind)
+                cooldown.failed(self.context.clock(), error.reason)
             raise
         except BaseException:
             cooldown.released()
@@ -100,7 +102,7 @@ class LlmDecider(Decider):
     def _endpoint(self) -> Endpoint:
         """The endpoint to ask: of a cluster's, in turn, one that is not cooling down. Raises ``CallFailed``."""
         if self._own is not None:
-            candidates: tuple[Endpoint, ...] = (self._own,)
+            candidates: tuple[Endpoint, ...] = (self._own.endpoint,)
         else:
             cluster = self.context.clusters.get(self.config.cluster)
             candidates = cluster.candidates(self.config.model) if cluster is not None else ()

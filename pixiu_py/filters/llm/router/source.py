@@ -11,8 +11,8 @@ from urllib.parse import quote
 import structlog
 
 from pixiu_py.errors import StartError
-from pixiu_py.filters.llm.router.caller import Caller, CallFailed, split_url
 from pixiu_py.tasks import Tasks
+from pixiu_py.upstream.client import CallFailed, Client, service_at
 
 if TYPE_CHECKING:
     from pixiu_py.filters.base import Context
@@ -28,7 +28,11 @@ class Source:
         self._config = config
         self._take = take
         self._tasks = Tasks(f"router {config.provider}")
-        self._caller = Caller(max_connections=1)
+        self._client = Client(total=1)
+        url = config.url.rstrip("/") if config.query else config.url
+        #: None: a file is read.
+        self._service = None if config.file else service_at(url, config.api_key)
+        self._path = f"/api/v1/query?query={quote(config.query, safe='')}" if config.query else ""
         self._clock = context.clock
         #: When the figures were fetched; 0: never.
         self._fetched = 0.0
@@ -52,7 +56,7 @@ class Source:
         """Fetch no more."""
         self._ages.drop(self._age)
         await self._tasks.close()
-        await self._caller.close()
+        await self._client.close()
 
     async def _refresh(self) -> None:
         while True:
@@ -74,12 +78,9 @@ class Source:
 
     async def _read(self) -> bytes:
         config = self._config
-        if config.file:
+        if self._service is None:
             return await asyncio.to_thread(_read_file, config.file, config.max_bytes)
-        endpoint, target = split_url(config.url, config.api_key)
-        if config.query:
-            target = f"{target.rstrip('/')}/api/v1/query?query={quote(config.query, safe='')}"
-        return await self._caller.get(endpoint, target, config.timeout, config.max_bytes)
+        return await self._client.get(self._service, self._path, config.timeout, config.max_bytes)
 
     def _age(self) -> list[tuple[tuple[str, ...], float]]:
         return [((self._config.provider,), self._clock() - self._fetched)] if self._fetched else []

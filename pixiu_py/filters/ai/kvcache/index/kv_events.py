@@ -16,8 +16,8 @@ from pixiu_py.filters.ai.kvcache.instances import by_endpoint, instances_of
 from pixiu_py.filters.ai.kvcache.subscriber import Subscriber
 from pixiu_py.filters.ai.kvcache.tokens import salt_of
 from pixiu_py.filters.ai.kvcache.toolbox import Toolbox
-from pixiu_py.filters.ai.kvcache.wire import CallFailed
 from pixiu_py.registry import Family, plugin
+from pixiu_py.upstream.client import CallFailed
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
@@ -82,15 +82,13 @@ class KvEventsIndex(KvIndex):
         """See ``KvIndex.start``. Raises ``StartError`` when the address cannot be had."""
         self._left_out.add(self._counts)
         self._tools.watch(self._breakers)
-        await self._tools.wire.start()
         await self.subscriber.start()
 
     async def close(self) -> None:
         """See ``KvIndex.close``."""
         self._left_out.drop(self._counts)
-        self._tools.close()
         await self.subscriber.close()
-        await self._tools.wire.close()
+        await self._tools.close()
 
     async def lookup(self, prompt: Prompt, endpoints: Sequence[Endpoint]) -> Matches:
         """See ``KvIndex.lookup``."""

@@ -39,7 +39,7 @@ class LmcacheIndex(RemoteIndex):
 
     def __init__(self, config: LmcacheConfig, settings: KvCacheConfig, context: Context) -> None:
         super().__init__(config, settings, context)
-        self._controller = Controller(self._wire, settings.lmcache_endpoint.strip())
+        self._controller = Controller(self._tools.client, settings.lmcache_endpoint.strip())
         self._operations = {kind: self._tools.calls(kind, may_repeat=False) for kind in (COMPRESS, PIN, EVICT)}
         strategy = settings.cache_strategy
         if strategy.enable_compression and strategy.compress_method != "cachegen":

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import orjson
 from msgspec import Meta
 
 from pixiu_py.config.types import Model, doc
@@ -15,11 +14,11 @@ from pixiu_py.filters.ai.kvcache.calls import Calls
 from pixiu_py.filters.ai.kvcache.controller import Held
 from pixiu_py.filters.ai.kvcache.coordinator import Coordinator, model_roots
 from pixiu_py.filters.ai.kvcache.index.remote import RemoteIndex, longest
-from pixiu_py.filters.ai.kvcache.poller import base_url, may_ask, options_for
+from pixiu_py.filters.ai.kvcache.poller import may_ask
 from pixiu_py.filters.ai.kvcache.strategy import EVICT, PIN, Decision
 from pixiu_py.filters.ai.kvcache.tokens import key_of, salt_of
-from pixiu_py.filters.ai.kvcache.wire import CallFailed
 from pixiu_py.registry import Family, plugin
+from pixiu_py.upstream.client import CallFailed, Service, parsed
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
@@ -61,7 +60,7 @@ class CoordinatorIndex(RemoteIndex):
         super().__init__(config, settings, context)
         self.chunk = config.chunk_size
         self._coordinator = Coordinator(
-            self._wire, settings.lmcache_endpoint.strip(), chunk=config.chunk_size, world_size=config.world_size
+            self._tools.client, settings.lmcache_endpoint.strip(), chunk=config.chunk_size, world_size=config.world_size
         )
         self._operations = {kind: self._tools.calls(kind, may_repeat=False) for kind in (PIN, EVICT)}
         self._roots: dict[str, str] = dict(config.models)
@@ -102,11 +101,7 @@ class CoordinatorIndex(RemoteIndex):
         raise failed
 
     async def _roots_of(self, engine: Endpoint) -> dict[str, str]:
-        body = await self._wire.get(base_url(engine) + "/v1/models", self._tools.timeout, options_for(engine))
-        try:
-            return model_roots(orjson.loads(body))
-        except orjson.JSONDecodeError:
-            raise CallFailed("answer", "a list of models that is no JSON") from None
+        return model_roots(parsed(await self._tools.client.get(Service(engine), "/v1/models", self._tools.timeout)))
 
     async def _carry_out(
         self, decision: Decision, tokens: Sequence[int], prompt: Prompt, endpoint: Endpoint, held: Mapping[str, Held]

@@ -23,8 +23,8 @@ from pixiu_py.filters.ai.kvcache.instances import by_endpoint
 from pixiu_py.filters.ai.kvcache.strategy import Decision, Done, Rules, decide
 from pixiu_py.filters.ai.kvcache.tokens import key_of
 from pixiu_py.filters.ai.kvcache.toolbox import Toolbox
-from pixiu_py.filters.ai.kvcache.wire import CallFailed
 from pixiu_py.filters.http.breaker import Breaker
+from pixiu_py.upstream.client import CallFailed
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
@@ -52,7 +52,6 @@ class RemoteIndex(KvIndex):
         super().__init__(config, settings, context)
         self._clock = context.clock
         self._tools = tools = Toolbox(settings, context)
-        self._wire = tools.wire
         self._tokens = tools.token_source()
         self._lookups = tools.calls("lookup")
         self._patience = Breaker(tools.limits)
@@ -75,14 +74,12 @@ class RemoteIndex(KvIndex):
 
     async def start(self) -> None:
         """See ``KvIndex.start``."""
-        await self._wire.start()
         self._tools.watch(self._breakers)
 
     async def close(self) -> None:
         """See ``KvIndex.close``."""
-        self._tools.close()
         await self._background.close()
-        await self._wire.close()
+        await self._tools.close()
 
     # --- for subclasses ------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from pixiu_py.filters.ai.kvcache.background import Background
-from pixiu_py.filters.ai.kvcache.wire import CallFailed
 from pixiu_py.observability.metrics import Counter
+from pixiu_py.upstream.client import CallFailed
 
 
 def _background(most: int = 10, seconds: float = 5.0) -> tuple[Background, Counter]:

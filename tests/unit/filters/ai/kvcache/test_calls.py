@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pixiu_py.filters.ai.kvcache.calls import Calls, Tries, limits
-from pixiu_py.filters.ai.kvcache.wire import CallFailed
 from pixiu_py.filters.http.breaker import State
 from pixiu_py.observability.metrics import Counter
+from pixiu_py.upstream.client import CallFailed
 
 
 class Service:

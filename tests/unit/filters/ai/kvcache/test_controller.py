@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from pixiu_py.filters.ai.kvcache.controller import Controller, Held, count, holdings
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.upstream.client import CallFailed, Client
 from tests.fakes import engine_data
 from tests.fakes.recorded_engine import RecordedEngine
 
 ANSWERS = engine_data.exchanges("lmcache_controller")
 CPU = "LocalCPUBackend"
-
-
-@pytest_asyncio.fixture
-async def wire() -> AsyncIterator[Wire]:
-    """A started pool."""
-    wire = Wire()
-    await wire.start()
-    yield wire
-    await wire.close()
 
 
 @pytest.mark.parametrize(
@@ -74,10 +63,10 @@ def test_operations_must_tell_a_number(answer: Any) -> None:
         count(answer)
 
 
-async def test_calls(wire: Wire) -> None:
+async def test_calls(client: Client) -> None:
     """Every request is one that the real controller was asked, word for word."""
     async with RecordedEngine("lmcache_controller") as engine:
-        controller = Controller(wire, f"http://{engine.address}/")
+        controller = Controller(client, f"http://{engine.address}/")
         assert await controller.lookup(range(600), 5.0) == {"inst-a": Held(512, CPU)}
         assert await controller.pin(range(1024), "inst-a", CPU, 5.0) == 1024
         assert await controller.pin([5] * 300, "inst-a", CPU, 5.0) == 0
@@ -89,15 +78,15 @@ async def test_calls(wire: Wire) -> None:
         assert not failed.value.may_pass
 
 
-async def test_an_operation_that_is_never_answered_ends(wire: Wire) -> None:
+async def test_an_operation_that_is_never_answered_ends(client: Client) -> None:
     """A worker that failed sends no reply: only a time limit of ours ends the call."""
     async with RecordedEngine("lmcache_controller") as engine:
         with pytest.raises(CallFailed, match="timeout"):
-            await Controller(wire, f"http://{engine.address}").compress(range(512), "inst-b", CPU, "cachegen", 0.1)
+            await Controller(client, f"http://{engine.address}").compress(range(512), "inst-b", CPU, "cachegen", 0.1)
 
 
-async def test_less_than_a_chunk_is_not_asked_for(wire: Wire) -> None:
+async def test_less_than_a_chunk_is_not_asked_for(client: Client) -> None:
     """255 tokens never match, so the call is saved."""
     async with RecordedEngine("lmcache_controller") as engine:
-        assert await Controller(wire, f"http://{engine.address}").lookup(range(255), 5.0) == {}
+        assert await Controller(client, f"http://{engine.address}").lookup(range(255), 5.0) == {}
         assert engine.requests == []

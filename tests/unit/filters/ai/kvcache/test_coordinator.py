@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from pixiu_py.filters.ai.kvcache.controller import Held
 from pixiu_py.filters.ai.kvcache.coordinator import Coordinator, leading, model_roots
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
+from pixiu_py.upstream.client import CallFailed, Client
 from tests.fakes import engine_data
 from tests.fakes.recorded_engine import RecordedEngine
 
 ANSWERS = engine_data.exchanges("lmcache_coordinator")
 PROMPT = range(2000, 3201)
-
-
-@pytest_asyncio.fixture
-async def wire() -> AsyncIterator[Wire]:
-    """A started pool."""
-    wire = Wire()
-    await wire.start()
-    yield wire
-    await wire.close()
 
 
 def _chunk(*instances: str) -> dict[str, Any]:
@@ -58,22 +47,22 @@ def test_garbage_is_a_failure(answer: Any) -> None:
         leading(answer, 256)
 
 
-async def test_lookups(wire: Wire) -> None:
+async def test_lookups(client: Client) -> None:
     """1201 tokens are four chunks; the served name in place of the path finds nothing."""
     async with RecordedEngine("lmcache_coordinator", "lookup_hit", "lookup_served_name_instead_of_path") as engine:
-        coordinator = _Unsized(wire, f"http://{engine.address}/")
+        coordinator = _Unsized(client, f"http://{engine.address}/")
         assert await coordinator.lookup(PROMPT, "/models/tiny", 5.0) == {"mp-a": Held(1024, "l1")}
         assert await coordinator.lookup(PROMPT, "tiny", 5.0) == {}
         assert await coordinator.lookup(range(255), "/models/tiny", 5.0) == {}
         assert len(engine.requests) == 2
 
 
-async def test_operations(wire: Wire) -> None:
+async def test_operations(client: Client) -> None:
     """Pinning and deleting tell chunks; we tell tokens."""
     async with RecordedEngine("lmcache_coordinator") as engine:
-        coordinator = Coordinator(wire, f"http://{engine.address}/")
+        coordinator = Coordinator(client, f"http://{engine.address}/")
         assert await coordinator.delete(PROMPT, "/models/tiny", "mp-a", 5.0) == 1024
-        assert await _Salted(wire, f"http://{engine.address}/").pin(PROMPT, "/models/tiny", 5.0) == 1024
+        assert await _Salted(client, f"http://{engine.address}/").pin(PROMPT, "/models/tiny", 5.0) == 1024
 
 
 class _Unsized(Coordinator):

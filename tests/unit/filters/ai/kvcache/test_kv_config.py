@@ -112,7 +112,7 @@ def test_an_index_has_a_block_of_its_own() -> None:
             {"enabled": True, "cache_strategy": {"enable_pinning": True}},
             ": cache_strategy needs a cache controller, and the index prefix has none",
         ),
-        ({"enabled": True, "vllm_endpoint": "127.0.0.1:8000"}, ": vllm_endpoint and lmcache_endpoint are URLs"),
+        ({"enabled": True, "vllm_endpoint": "127.0.0.1:8000"}, ": vllm_endpoint: Expected a URL"),
     ],
 )
 def test_what_cannot_be_is_refused(block: Block, problem: str) -> None:

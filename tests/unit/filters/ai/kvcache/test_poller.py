@@ -10,10 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from pixiu_py.clusters.endpoint import Endpoint
-from pixiu_py.config.types import Secret
 from pixiu_py.filters.ai.kvcache.load import Board
-from pixiu_py.filters.ai.kvcache.poller import LoadConfig, Poller, base_url, credentials, may_ask, options_for
-from pixiu_py.filters.ai.kvcache.wire import Options, Wire
+from pixiu_py.filters.ai.kvcache.poller import LoadConfig, Poller, may_ask
+from pixiu_py.upstream.client import Client
 from tests.fakes import engine_data
 from tests.fakes.actions import respond, stall
 from tests.fakes.clusters import endpoint_config, make_cluster
@@ -25,15 +24,14 @@ VLLM = respond(body=engine_data.text("vllm_metrics.prom").encode())
 @asynccontextmanager
 async def polling(board: Board, **config: float) -> AsyncIterator[Poller]:
     """A poller that has started."""
-    wire = Wire()
-    await wire.start()
-    poller = Poller(LoadConfig(**config), board, wire, time.monotonic)  # type: ignore[arg-type]
+    client = Client()
+    poller = Poller(LoadConfig(**config), board, client, time.monotonic)  # type: ignore[arg-type]
     poller.start()
     try:
         yield poller
     finally:
         await poller.close()
-        await wire.close()
+        await client.close()
 
 
 async def test_readings_come_by_themselves() -> None:
@@ -83,33 +81,3 @@ def test_hosted_providers_are_not_asked(provider: str, port: int, asked: bool) -
     endpoint = Endpoint("main", "a", "api.example", port)
     endpoint.provider = provider
     assert may_ask(endpoint) is asked
-
-
-@pytest.mark.parametrize(
-    ("header", "sent"), [("authorization", {"Authorization": "Bearer k"}), ("x-api-key", {"x-api-key": "k"})]
-)
-def test_an_endpoint_gets_its_own_key(header: str, sent: dict[str, str]) -> None:
-    """llama-server guards its metrics with the key of its API."""
-    endpoint = Endpoint("main", "a", "127.0.0.1", 1)
-    assert credentials(endpoint) == {}
-    endpoint.api_key = Secret("k")
-    endpoint.auth_header = header
-    assert credentials(endpoint) == sent
-
-
-def test_urls() -> None:
-    """Scheme and port as the proxy has them; an IPv6 address in brackets; the API's prefix is not the engine's."""
-    endpoint = Endpoint("main", "a", "::1", 8000)
-    endpoint.path_prefix = "/v2"
-    assert base_url(endpoint) == "http://[::1]:8000"
-    endpoint.scheme = "https"
-    assert base_url(endpoint) == "https://[::1]:8000"
-
-
-def test_engines_are_called_as_the_proxy_calls_them() -> None:
-    """An address that was found for a name keeps the name, for the Host and for the certificate."""
-    endpoint = Endpoint("main", "a", "10.0.0.7", 8443)
-    endpoint.scheme, endpoint.server_name, endpoint.host_header = "https", "engine.example", "engine.example:8443"
-    assert options_for(endpoint) == Options({"Host": "engine.example:8443"}, True, "engine.example")
-    endpoint.scheme, endpoint.tls_verify = "http", False
-    assert options_for(endpoint) == Options({"Host": "engine.example:8443"}, False, "")

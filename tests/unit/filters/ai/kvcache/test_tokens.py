@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,23 +14,14 @@ from pixiu_py.config.types import Secret
 from pixiu_py.filters.ai.kvcache.calls import Tries, limits
 from pixiu_py.filters.ai.kvcache.prompt import Prompt
 from pixiu_py.filters.ai.kvcache.tokens import TokenSource, key_of, salt_of, tokenizer_calls
-from pixiu_py.filters.ai.kvcache.wire import CallFailed, Wire
 from pixiu_py.observability.metrics import Counter
 from pixiu_py.stores.cache import BoundedMemoryCache
+from pixiu_py.upstream.client import CallFailed, Client
 from tests.fakes.kv import prompt
 from tests.fakes.lmcache import FakeVllm, tokens_of
 from tests.fakes.upstream import Upstream, refusing_port
 
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "one two three"}]}
-
-
-@pytest_asyncio.fixture
-async def wire() -> AsyncIterator[Wire]:
-    """A started pool."""
-    wire = Wire()
-    await wire.start()
-    yield wire
-    await wire.close()
 
 
 class Clock:
@@ -44,12 +33,12 @@ class Clock:
         return self.now
 
 
-def source(wire: Wire, cache: BoundedMemoryCache | None = None, tokenizer: str = "") -> TokenSource:
+def source(client: Client, cache: BoundedMemoryCache | None = None, tokenizer: str = "") -> TokenSource:
     """Tokens with a breaker that opens at the first failure."""
     calls = Counter("calls", "", ("call", "result"))
     seen = Counter("seen", "", ("result",))
     return TokenSource(
-        wire, cache, lambda: tokenizer_calls(limits(1, 10.0, 1), Tries(), Clock(), calls), 0.5, seen, tokenizer
+        client, cache, lambda: tokenizer_calls(limits(1, 10.0, 1), Tries(), Clock(), calls), 0.5, seen, tokenizer
     )
 
 
@@ -60,72 +49,72 @@ def at(where: Upstream | int, name: str = "a", **models: str) -> Endpoint:
     return endpoint
 
 
-async def test_the_cache_saves_a_call(wire: Wire) -> None:
+async def test_the_cache_saves_a_call(client: Client) -> None:
     """For the same prompt, however it is to be answered."""
     cache = BoundedMemoryCache(10)
     async with FakeVllm("a") as engine:
-        tokens = source(wire, cache)
+        tokens = source(client, cache)
         for others in ({}, {"stream": True, "temperature": 0.5}):
             found = await tokens.tokens(prompt({**CHAT, **others}), [at(engine)])
             assert list(found or ()) == tokens_of(CHAT)
         assert len(engine.requests) == 1
-        await source(wire).tokens(prompt(CHAT), [at(engine)])
+        await source(client).tokens(prompt(CHAT), [at(engine)])
         assert len(engine.requests) == 2, "without a cache each prompt is asked for"
 
 
-async def test_a_prompt_keeps_its_tokens(wire: Wire) -> None:
+async def test_a_prompt_keeps_its_tokens(client: Client) -> None:
     """What comes after routing needs no second call."""
     async with FakeVllm("a") as engine:
         asked = prompt(CHAT)
-        await source(wire).tokens(asked, [at(engine)])
-        await source(wire).tokens(asked, [])
+        await source(client).tokens(asked, [at(engine)])
+        await source(client).tokens(asked, [])
     assert asked.length == len(tokens_of(CHAT))
 
 
-async def test_another_engine_is_asked_when_one_is_gone(wire: Wire) -> None:
+async def test_another_engine_is_asked_when_one_is_gone(client: Client) -> None:
     """At once, and the one that is gone is not asked first again."""
     with refusing_port() as port:
         async with FakeVllm("b") as engine:
-            tokens = source(wire)
+            tokens = source(client)
             for _ in range(4):
                 assert await tokens.tokens(prompt(CHAT), [at(port), at(engine, "b")])
             assert len(engine.requests) == 4
             with pytest.raises(CallFailed, match="connect"):
-                await source(wire).tokens(prompt(CHAT), [at(port)])
+                await source(client).tokens(prompt(CHAT), [at(port)])
 
 
-async def test_an_engine_that_answers_is_believed(wire: Wire) -> None:
+async def test_an_engine_that_answers_is_believed(client: Client) -> None:
     """A prompt that one refuses the next would refuse as well; its breaker stays closed."""
     async with FakeVllm("a") as engine, FakeVllm("b") as other:
-        tokens = source(wire)
+        tokens = source(client)
         for _ in range(2):
             with pytest.raises(CallFailed, match="404"):
                 await tokens.tokens(prompt({**CHAT, "model": "unknown"}), [at(engine), at(other, "b")])
         assert len(engine.requests) + len(other.requests) == 2
 
 
-async def test_hosted_providers_are_not_asked(wire: Wire) -> None:
+async def test_hosted_providers_are_not_asked(client: Client) -> None:
     """The prompt goes where it was configured to go, and nowhere else."""
     hosted = at(443)
     hosted.provider = "openai"
     with pytest.raises(CallFailed, match="no endpoint has a tokenizer"):
-        await source(wire).tokens(prompt(CHAT), [hosted])
+        await source(client).tokens(prompt(CHAT), [hosted])
 
 
-async def test_one_tokenizer_for_all(wire: Wire) -> None:
+async def test_one_tokenizer_for_all(client: Client) -> None:
     """Under the engines' own name for the model, with no endpoint's key."""
     async with FakeVllm("t") as engine:
         keyed = at(1, alias="tiny")
         keyed.api_key = Secret("k")
-        tokens = source(wire, tokenizer=f" http://{engine.address}/ ")
+        tokens = source(client, tokenizer=f" http://{engine.address}/ ")
         assert await tokens.tokens(prompt({**CHAT, "model": "alias"}), [keyed])
         assert orjson.loads(engine.request.body)["model"] == "tiny"
         assert engine.request.header("authorization") is None
 
 
-async def test_what_cannot_be_tokenized(wire: Wire) -> None:
+async def test_what_cannot_be_tokenized(client: Client) -> None:
     """Nobody is asked."""
-    assert await source(wire).tokens(prompt({"prompt": ["a", "b"]}), [at(1)]) is None
+    assert await source(client).tokens(prompt({"prompt": ["a", "b"]}), [at(1)]) is None
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_share_of_a_core() -> None:
     assert share.read(99.0, 104.0) == 1.0
 
 
-def test_states_of_breakers() -> None:
+async def test_states_of_breakers() -> None:
     """The worst of each kind of call; Pixiu's numbers."""
     context = cluster_context()
     tools = Toolbox(KvCacheConfig(), context)
@@ -70,5 +70,5 @@ def test_states_of_breakers() -> None:
     assert shown() == {**states, "lookup": 2}
     calls[2].breaker.state = State.OPEN
     assert shown() == {**states, "lookup": 1}
-    tools.close()
+    await tools.close()
     assert shown() == {}

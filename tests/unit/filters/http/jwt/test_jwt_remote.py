@@ -51,14 +51,14 @@ async def test_keys_are_there_when_the_start_is_over(fetch: Fetch) -> None:
 @pytest.mark.parametrize(
     ("action", "error"),
     [
-        (BAD, "status 500"),
-        (respond(302, [(b"Location", b"http://127.0.0.1:1/")]), "status 302"),
+        (BAD, "status: 500"),
+        (respond(302, [(b"Location", b"http://127.0.0.1:1/")]), "status: 302"),
         (respond(body=b"{}"), "no list of keys"),
         (respond(body=b"<html>"), "not JSON"),
         (respond(body=key_set(FIRST).encode() + b" " * 2000), "larger than 1000 bytes"),
         (respond(body=b" " * 2000, chunked=True), "larger than 1000 bytes"),
         (raw(asyncio.Event()), "timeout"),
-        (close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), "not completed"),
+        (close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), "reset"),
     ],
 )
 async def test_a_failed_fetch_is_logged_and_tried_again(fetch: Fetch, action: Action, error: str) -> None:

@@ -13,7 +13,7 @@ from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.types import Secret
 from pixiu_py.filters.llm.promptcache.blocks import CHAT, MESSAGES, RESPONSES, Api, Breakpoint
 from pixiu_py.filters.llm.promptcache.count import CountFailed
-from pixiu_py.filters.llm.promptcache.engine import EngineCounter, base_url, chat_up_to
+from pixiu_py.filters.llm.promptcache.engine import EngineCounter, chat_up_to
 from tests.fakes.actions import respond
 from tests.fakes.promptcache import chat, mark, prompt, system, text, user
 from tests.fakes.recorded_engine import RecordedEngine
@@ -26,7 +26,6 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 @pytest_asyncio.fixture
 async def counter() -> AsyncIterator[EngineCounter]:
     counter = EngineCounter("", 5.0)
-    await counter.start()
     yield counter
     await counter.close()
 
@@ -88,7 +87,6 @@ async def test_an_engine_is_given_its_own_key_and_no_other(counter: EngineCounte
 async def test_another_engine_may_be_named() -> None:
     async with Upstream(respond(body=b'{"tokens":[1,2]}')) as engine:
         counter = EngineCounter(f"http://{engine.address}/", 5.0)
-        await counter.start()
         it = prompt(chat(user(text("a", ""))))
         assert await counter.count("m", it, -1, 0, it.breakpoints) == [2]
         await counter.close()
@@ -108,12 +106,6 @@ async def test_without_an_endpoint_nobody_can_be_asked(counter: EngineCounter) -
     with pytest.raises(CountFailed, match="no endpoint serves the model"):
         await counter.count("m", it, -1, 0, [Breakpoint(0, "5m")])
     assert await counter.version("m") == await counter.version("n")
-
-
-def test_paths_of_an_engine_begin_at_its_root() -> None:
-    endpoint = Endpoint("main", "e", "::1", 8000)
-    endpoint.path_prefix = "/v1"
-    assert base_url(endpoint) == "http://[::1]:8000"
 
 
 # --- the chat up to a block ------------------------------------------------------------------------------------------

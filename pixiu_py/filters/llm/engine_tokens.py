@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from pixiu_py.filters.ai.kvcache.wire import PLAIN, CallFailed, Options, Wire
 from pixiu_py.http.splice import replace_string
+from pixiu_py.upstream.client import CallFailed, Client, Service
 
 VLLM, LLAMA = "vllm", "llama-server"
 #: Tokenizers whose dialect is remembered.
@@ -26,45 +26,43 @@ Tokens = array
 class Tokenizer:
     """Asks tokenizers. ``dialect`` empty: found out for each, and remembered."""
 
-    def __init__(self, wire: Wire, dialect: str = "") -> None:
-        self._wire = wire
+    def __init__(self, client: Client, dialect: str = "") -> None:
+        self._client = client
         self._dialect = dialect
         self._known: dict[str, str] = {}
 
-    async def tokens(
-        self, base: str, request: TokenizeRequest, model: str, timeout: float, options: Options = PLAIN
-    ) -> Tokens[int]:
-        """The tokens of ``request`` for ``model``, as the engine at ``base`` names it. Raises ``CallFailed``."""
+    async def tokens(self, engine: Service, request: TokenizeRequest, model: str, timeout: float) -> Tokens[int]:
+        """The tokens of ``request`` for ``model``, as the engine names it. Raises ``CallFailed``."""
         if request.tokens is not None:
             return request.tokens
-        dialect = self._dialect or self._known.get(base, "")
+        dialect = self._dialect or self._known.get(engine.url, "")
         if dialect == LLAMA:
-            return await self._llama(base, request, timeout, options)
+            return await self._llama(engine, request, timeout)
         try:
-            answer = await self._wire.post(base + "/tokenize", request.for_vllm(model), timeout, options)
+            answer = await self._client.ask(engine, "/tokenize", request.for_vllm(model), timeout)
             tokens = tokens_of(answer)
         except NoTokens:
             if dialect:
                 raise
-            tokens = await self._llama(base, request, timeout, options)
-            self._remember(base, LLAMA)
+            tokens = await self._llama(engine, request, timeout)
+            self._remember(engine.url, LLAMA)
         else:
-            self._remember(base, VLLM)
+            self._remember(engine.url, VLLM)
         return tokens
 
-    async def _llama(self, base: str, request: TokenizeRequest, timeout: float, options: Options) -> Tokens[int]:
+    async def _llama(self, engine: Service, request: TokenizeRequest, timeout: float) -> Tokens[int]:
         text = request.text
         if text is None:
-            answer = await self._wire.post(base + "/apply-template", request.body, timeout, options)
+            answer = await self._client.ask(engine, "/apply-template", request.body, timeout)
             text = answer.get("prompt") if isinstance(answer, dict) else None
             if not isinstance(text, str):
                 raise CallFailed("answer", "a template without a prompt")
         document = {"content": text, "add_special": True, "with_pieces": False}
-        return tokens_of(await self._wire.post(base + "/tokenize", document, timeout, options))
+        return tokens_of(await self._client.ask(engine, "/tokenize", document, timeout))
 
-    def _remember(self, base: str, dialect: str) -> None:
-        if base in self._known or len(self._known) < _MOST_KNOWN:
-            self._known[base] = dialect
+    def _remember(self, url: str, dialect: str) -> None:
+        if url in self._known or len(self._known) < _MOST_KNOWN:
+            self._known[url] = dialect
 
 
 class NoTokens(CallFailed):
