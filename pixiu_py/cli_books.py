@@ -235,10 +235,9 @@ async def _remove(options: argparse.Namespace, ledger: Ledger, _configured: list
 def _ledger(options: argparse.Namespace) -> tuple[Ledger, list[Tariff]]:
     """The ledger, not yet started, and the tariffs of the configuration. Raises ``WrongUsage``."""
     from pixiu_py.plugins import build_registry
-    from pixiu_py.stores.ledger.base import make_ledger
 
     if options.ledger:
-        return make_ledger(_named(options.ledger), build_registry(None)), []
+        return _named(options.ledger).make(build_registry(None)), []
     read = options.read(options)
     if read is None:
         raise WrongUsage("the configuration cannot be used; --ledger names a ledger without it")
@@ -252,7 +251,7 @@ def _ledger(options: argparse.Namespace) -> tuple[Ledger, list[Tariff]]:
         many = "several ledgers" if found else "no ledger"
         raise WrongUsage(f"{options.config}: {many} in the configuration; say which with --ledger")
     tariffs = {tariff.model: tariff for config in configs for tariff in getattr(config, "tariffs", [])}
-    return make_ledger(found[0], registry), list(tariffs.values())
+    return found[0].make(registry), list(tariffs.values())
 
 
 def _named(place: str) -> LedgerRef:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from pixiu_py.registry import Family
+from pixiu_py.errors import PluginError
+from pixiu_py.registry import Family, Registry
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
@@ -104,6 +105,13 @@ class PluginRef(Model, frozen=True):
     family: ClassVar[Family]
     name: Annotated[str, doc("Its kind.")]
     config: Annotated[Any, doc("Its own block.")] = msgspec.field(default_factory=dict)
+
+    def make(self, registry: Registry) -> Any:
+        """The plugin, not yet started, for a family whose plugins need their config alone. Raises ``PluginError``."""
+        entry = registry.find(self.family, self.name)
+        if entry is None:
+            raise PluginError(f"no {self.family.value} is named {self.name!r}")
+        return entry.cls(self.config)
 
 
 class HttpFilterRef(PluginRef, frozen=True):

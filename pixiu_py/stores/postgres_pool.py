@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -22,6 +21,8 @@ from msgspec import Meta
 from pixiu_py.config.types import Duration, Model, Secret, doc
 from pixiu_py.errors import StartError
 from pixiu_py.stores.base import StoreError
+from pixiu_py.stores.postgres_driver import Connection, broken, errors, migrate, refused
+from pixiu_py.stores.rest import Rest
 from pixiu_py.stores.schema import Schema
 from pixiu_py.tasks import Tasks
 
@@ -35,13 +36,6 @@ _MOST_DOUBLINGS = 4
 _JITTER = 0.2
 #: Seconds to say goodbye in.
 _GOODBYE = 1.0
-#: Key of the lock under which tables are made: "pixi" in ASCII.
-_LOCK = 0x70697869
-_VERSIONS = "CREATE TABLE IF NOT EXISTS pixiu_schema (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
-_VERSION = "SELECT version FROM pixiu_schema WHERE component = $1"
-_SET_VERSION = (
-    "INSERT INTO pixiu_schema VALUES ($1, $2) ON CONFLICT (component) DO UPDATE SET version = excluded.version"
-)
 
 
 class PostgresConfig(Model, frozen=True):
@@ -78,34 +72,6 @@ class PostgresConfig(Model, frozen=True):
             raise ValueError("The package asyncpg is needed for this: pip install 'pixiu-py[postgres]'") from None
 
 
-class Connection(Protocol):
-    """What we use of asyncpg's connections."""
-
-    async def fetch(self, query: str, *args: Any) -> Sequence[Sequence[Any]]:
-        """Rows."""
-
-    async def fetchval(self, query: str, *args: Any) -> Any:
-        """One value."""
-
-    async def execute(self, query: str, *args: Any) -> str:
-        """A statement's status, such as ``DELETE 3``."""
-
-    async def executemany(self, command: str, args: Sequence[Sequence[Any]]) -> None:
-        """One statement for each of ``args``: all or nothing."""
-
-    def transaction(self) -> AbstractAsyncContextManager[Any]:
-        """All or nothing."""
-
-    def is_closed(self) -> bool:
-        """True when nothing can be asked any more."""
-
-    def terminate(self) -> None:
-        """Close without a goodbye."""
-
-    async def close(self, *, timeout: float) -> None:
-        """Close."""
-
-
 class PostgresPool:
     """Connections to one server, and one way to use them that ends in time."""
 
@@ -113,7 +79,7 @@ class PostgresPool:
         self._config = config
         self._schema = schema
         self._jitter = jitter
-        self._errors = _errors()
+        self._errors = errors()
         self._idle: list[Connection] = []
         #: Connections in use, and the task that uses each.
         self._busy: dict[Connection, asyncio.Task[Any]] = {}
@@ -123,8 +89,7 @@ class PostgresPool:
         self._closed = False
         self._pending = 0
         self._tasks = Tasks("postgres")
-        #: Monotonic time until which calls fail at once; 0: the last one was answered.
-        self._rests_until = 0.0
+        self._rest = Rest(config.rest, time.monotonic)
         #: Calls that were made again.
         self.retried = 0
 
@@ -136,7 +101,7 @@ class PostgresPool:
         try:
             await self.run(_nothing)
         except StoreError as error:
-            if _refused(error.__cause__):
+            if refused(error.__cause__):
                 raise StartError(f"{self._schema.component}: {error}") from error
             log.warning("postgres cannot be reached yet", component=self._schema.component, reason=str(error))
 
@@ -168,28 +133,25 @@ class PostgresPool:
             async with asyncio.timeout(limit):
                 answer = await self._insist(work, self._config.retries if again else 0)
         except TimeoutError as error:
-            self._rests_until = time.monotonic() + self._config.rest
+            self._rest.begin()
             raise StoreError(f"postgres did not answer within {limit:g}s") from error
         except self._errors as error:
-            self._rests_until = time.monotonic() + self._config.rest if broken(error) else 0.0
+            self._rest.begin() if broken(error) else self._rest.end()
             if type(error).__name__ == "UndefinedTableError":
                 self._migrated = False  # somebody has dropped them
             raise StoreError(f"postgres: {error}") from error
         finally:
             self._pending -= 1
-        self._rests_until = 0.0
+        self._rest.end()
         return answer
 
     def _admit(self) -> None:
-        now = time.monotonic()
         if self._closed:
             raise StoreError("postgres: closed")
         if self._pending >= self._config.max_pending:
             raise StoreError(f"postgres: {self._pending} calls wait already")
-        if now < self._rests_until:
+        if not self._rest.admits():
             raise StoreError("postgres did not answer a moment ago")
-        if self._rests_until:
-            self._rests_until = now + self._config.rest  # this call tries; the others wait for what it finds
 
     async def _insist(self, work: Callable[[Connection], Awaitable[T]], retries: int) -> T:
         for number in range(retries):
@@ -257,44 +219,9 @@ class PostgresPool:
             raise
 
 
-async def migrate(connection: Connection, schema: Schema) -> None:
-    """Run the migrations that the database has not seen; only one process at a time does. Raises ``StartError``."""
-    async with connection.transaction():
-        await connection.fetchval("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await connection.execute(_VERSIONS)
-        done = await connection.fetchval(_VERSION, schema.component) or 0
-        pending = schema.unseen(done)
-        for migration in pending:
-            for statement in migration:
-                await connection.execute(statement)
-        if pending:
-            await connection.execute(_SET_VERSION, schema.component, done + len(pending))
-
-
 def pause(number: int, jitter: float) -> float:
     """Seconds before a retry, counted from 0. ``jitter`` is from 0 to 1."""
     return float(_PAUSE * 2 ** min(number, _MOST_DOUBLINGS) * (1 + _JITTER * jitter))
-
-
-def broken(error: BaseException) -> bool:
-    """True when the connection is at fault, or the server is starting or stopping, and not what was asked."""
-    import asyncpg
-
-    if isinstance(error, TimeoutError):
-        return False
-    if isinstance(
-        error,
-        OSError
-        | asyncpg.PostgresConnectionError
-        | asyncpg.CannotConnectNowError
-        | asyncpg.AdminShutdownError
-        | asyncpg.CrashShutdownError
-        | asyncpg.InternalClientError,  # the server hung up while the driver was about to ask
-    ):
-        return True
-    return "Authentication timed out" in str(error) or (
-        isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
-    )
 
 
 async def _nothing(connection: Connection) -> None:
@@ -308,20 +235,3 @@ async def _outcome(
         return await work(connection), None
     except Exception as error:  # noqa: BLE001 - handed on, and raised where it is waited for
         return None, error
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """What can go wrong: the system's errors, the driver's, values that it does not take, tables that are too new."""
-    import asyncpg
-
-    return (OSError, ValueError, StartError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-
-
-def _refused(error: BaseException | None) -> bool:
-    """True when waiting will not help: the password, the user or the database is wrong, or the tables are too new."""
-    import asyncpg
-
-    return isinstance(
-        error,
-        StartError | asyncpg.InvalidAuthorizationSpecificationError | asyncpg.InvalidCatalogNameError,
-    )

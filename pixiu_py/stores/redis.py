@@ -10,11 +10,6 @@ from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.base import Store
 from pixiu_py.stores.redis_link import RedisLink, RedisLinkConfig, milliseconds
 
-#: How many keys one step of a scan looks at.
-_SCAN_STEP = 500
-#: Characters that mean something in a pattern of SCAN.
-_GLOB = str.maketrans({char: f"\\{char}" for char in "\\*?[]"})
-
 #: KEYS[1]; old, new, milliseconds or 0.
 _SWAP = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -84,17 +79,11 @@ class RedisStore(Store):
 
     async def scan(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
         """See ``Store.scan``."""
-        pattern = self._link.name(prefix).translate(_GLOB) + "*"
         skipped = len(self._link.name(""))
-        cursor = 0
-        while True:
-            cursor, names = await self._link.ask("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_STEP)
-            values = await self._link.ask("MGET", *names) if names else []
-            for name, value in zip(names, values, strict=True):
+        async for names in self._link.names(prefix):
+            for name, value in zip(names, await self._link.ask("MGET", *names), strict=True):
                 if value is not None:
                     yield name.decode("utf-8", "surrogatepass")[skipped:], value
-            if not cursor:
-                return
 
 
 def _expiry(ttl: float) -> tuple[str | int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +19,7 @@ from msgspec import Meta
 from pixiu_py.config.types import Duration, Model, Secret, doc
 from pixiu_py.errors import StartError
 from pixiu_py.stores.base import StoreError
+from pixiu_py.stores.rest import Rest
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -30,6 +31,10 @@ T = TypeVar("T")
 Script = Callable[[list[str], list[str | bytes | int]], Awaitable[Any]]
 
 _DEFAULT_PORT = 6379
+#: How many keys one step of a scan looks at.
+_SCAN_STEP = 500
+#: Characters that mean something in a pattern of SCAN.
+_GLOB = str.maketrans({char: f"\\{char}" for char in "\\*?[]"})
 
 
 class RedisLinkConfig(Model, frozen=True):
@@ -103,11 +108,9 @@ class RedisLink:
 
         self.config = config
         self._errors = redis.exceptions
-        self._clock = clock
         self._client = _client(config)
         self._longest = config.connect_timeout + config.timeout
-        #: Until then calls fail at once; 0: the last one was answered.
-        self._rests_until = 0.0
+        self._rest = Rest(config.rest, clock)
 
     async def start(self) -> None:
         """Try it. A Redis that is not there yet is no reason not to start; one that refuses the password is.
@@ -144,22 +147,30 @@ class RedisLink:
 
         ``twice``: it does no harm when Redis carries it out two times, so it is sent again when the connection breaks.
         """
-        now = self._clock()
-        if now < self._rests_until:
+        if not self._rest.admits():
             raise StoreError("redis did not answer in time a moment ago")
-        if self._rests_until:
-            self._rests_until = now + self.config.rest  # this call tries; the others wait for what it finds
         try:
             async with asyncio.timeout(self._longest):
                 answer = await self._run(call, twice)
         except (TimeoutError, self._errors.TimeoutError) as error:
-            self._rests_until = self._clock() + self.config.rest
+            self._rest.begin()
             raise StoreError("redis did not answer in time") from error
         except (self._errors.RedisError, OSError, UnicodeError) as error:
-            self._rests_until = 0.0
+            self._rest.end()
             raise StoreError(f"redis: {error}") from error
-        self._rests_until = 0.0
+        self._rest.end()
         return answer
+
+    async def names(self, prefix: str) -> AsyncIterator[list[bytes]]:
+        """Names, as Redis knows them, of keys that begin with ``prefix``, some at a time; one may come twice."""
+        pattern = self.name(prefix).translate(_GLOB) + "*"
+        cursor = 0
+        while True:
+            cursor, names = await self.ask("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_STEP)
+            if names:
+                yield names
+            if not int(cursor):
+                return
 
     async def _run(self, call: Callable[[], Awaitable[T]], twice: bool) -> T:
         try:

@@ -17,7 +17,7 @@ from pixiu_py.errors import PluginError
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Family
 from pixiu_py.stores.base import StoreError
-from pixiu_py.stores.ledger.base import Ledger, LedgerRef, UsageQuery, make_ledger
+from pixiu_py.stores.ledger.base import Ledger, LedgerRef, UsageQuery
 from pixiu_py.stores.ledger.cost import MOST_TOKENS, Tokens
 from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.record import Served, UsageRecord, usage_record
@@ -51,7 +51,7 @@ async def opened(kind: str, servers: Servers) -> Ledger:
         options = {"dsn": Secret(servers.postgres.url), "timeout": 60.0}
     entry = REGISTRY.find(Family.LEDGER, kind)
     assert entry is not None
-    ledger = make_ledger(LedgerRef(name=kind, config=entry.cls.Config(**options)), REGISTRY)
+    ledger: Ledger = LedgerRef(name=kind, config=entry.cls.Config(**options)).make(REGISTRY)
     await ledger.start()
     return ledger
 
@@ -66,7 +66,7 @@ async def ledger(request: pytest.FixtureRequest, servers: Servers) -> AsyncItera
 def test_every_registered_kind_is_tested_here() -> None:
     assert sorted(KINDS) == REGISTRY.kinds(Family.LEDGER)
     with pytest.raises(PluginError, match="ledger is named 'nothing'"):
-        make_ledger(LedgerRef(name="nothing"), REGISTRY)
+        LedgerRef(name="nothing").make(REGISTRY)
 
 
 # --- usage -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import redis.asyncio
 from pixiu_py.config.types import Secret
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Family
-from pixiu_py.stores.promptcache.base import IndexRef, PrefixIndex, make_index
+from pixiu_py.stores.promptcache.base import IndexRef, PrefixIndex
 from tests.fakes.servers import Servers
 
 REGISTRY = build_registry()
@@ -30,6 +30,6 @@ async def empty_index(kind: str, servers: Servers) -> PrefixIndex:
         options = {"url": Secret(servers.redis.url), "timeout": 60.0}
     entry = REGISTRY.find(Family.PREFIX_INDEX, kind)
     assert entry is not None
-    index = make_index(IndexRef(name=kind, config=entry.cls.Config(**options)), REGISTRY)
+    index: PrefixIndex = IndexRef(name=kind, config=entry.cls.Config(**options)).make(REGISTRY)
     await index.start()
     return index

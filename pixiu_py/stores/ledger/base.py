@@ -12,8 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 from msgspec import Meta
 
 from pixiu_py.config.types import Duration, Empty, KindRef, Model, doc
-from pixiu_py.errors import PluginError
-from pixiu_py.registry import Family, Registry
+from pixiu_py.registry import Family
 from pixiu_py.stores.ledger.cost import Tokens
 from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.record import UsageRecord
@@ -43,6 +42,13 @@ class WriterConfig(Model, frozen=True):
         str, doc("Beside this path goes what cannot be written before the end, for the next start; empty: it is lost.")
     ] = "./usage.spill"
     keep: Annotated[Duration, Meta(ge=0, description="Usage older than this is removed; 0: never.")] = 0.0
+
+
+#: Keys that every ledger has.
+WriterKey = Annotated[WriterConfig, doc("How usage gets into it.")]
+RefreshKey = Annotated[
+    Duration, Meta(gt=0, description="Tariffs and keys set at the command line hold in a running gateway after this.")
+]
 
 
 class LedgerConfig(Protocol):
@@ -138,12 +144,3 @@ class LedgerRef(KindRef, frozen=True):
     """Where usage is written, and tariffs are kept."""
 
     family: ClassVar[Family] = Family.LEDGER
-
-
-def make_ledger(reference: LedgerRef, registry: Registry) -> Ledger:
-    """The ledger that a configuration names, not yet started."""
-    entry = registry.find(reference.family, reference.name)
-    if entry is None:
-        raise PluginError(f"no {reference.family.value} is named {reference.name!r}")
-    ledger: Ledger = entry.cls(reference.config)
-    return ledger

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from msgspec import Meta, field
+from msgspec import field
 
-from pixiu_py.config.types import Duration, doc
 from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.base import StoreError
-from pixiu_py.stores.ledger.base import Column, Ledger, UsageQuery, UsageSum, WriterConfig
+from pixiu_py.stores.ledger.base import Column, Ledger, RefreshKey, UsageQuery, UsageSum, WriterConfig, WriterKey
 from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.record import UsageRecord
 from pixiu_py.stores.ledger.rows import (
     RECORD_COLUMNS,
+    SUM_TIMEOUT,
     TARIFF_COLUMNS,
     TOKEN_COLUMNS,
     record_row,
-    sum_of,
+    sum_query,
+    sums_of,
     tariff_of,
     tariff_row,
 )
 from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
-from pixiu_py.stores.postgres_pool import Connection, PostgresConfig, PostgresPool
+from pixiu_py.stores.postgres_driver import Connection
+from pixiu_py.stores.postgres_pool import PostgresConfig, PostgresPool
 from pixiu_py.stores.schema import Schema
-
-#: Seconds for a sum over everything.
-_SUM_TIMEOUT = 600.0
 
 _SCHEMA = Schema(
     "ledger",
@@ -113,11 +112,8 @@ _LOCK = "LOCK TABLE pixiu_tariffs IN SHARE ROW EXCLUSIVE MODE"
 class PostgresLedgerConfig(PostgresConfig, frozen=True):
     """Keys of the PostgreSQL ledger."""
 
-    writer: Annotated[WriterConfig, doc("How usage gets into it.")] = field(default_factory=WriterConfig)
-    refresh: Annotated[
-        Duration,
-        Meta(gt=0, description="Tariffs and keys set at the command line hold in a running gateway after this."),
-    ] = 60.0
+    writer: WriterKey = field(default_factory=WriterConfig)
+    refresh: RefreshKey = 60.0
 
 
 @plugin(Family.LEDGER, "postgres")
@@ -148,15 +144,9 @@ class PostgresLedger(Ledger):
 
     async def usage(self, query: UsageQuery) -> list[UsageSum]:
         """See ``Ledger.usage``."""
-        keys = [_COLUMNS[column] for column in query.by]
-        text = f"SELECT {', '.join([*keys, _SUMS])} FROM pixiu_usage_records WHERE time >= $1"  # noqa: S608 - our own names
-        values: list[float] = [query.since]
-        if query.until is not None:
-            text += " AND time < $2"
-            values.append(query.until)
-        text += f" GROUP BY {', '.join(keys)}" if keys else " HAVING count(*) > 0"
-        rows = await self._pool.run(lambda connection: connection.fetch(text, *values), timeout=_SUM_TIMEOUT)
-        return sorted(sum_of(tuple(row), len(keys)) for row in rows)
+        text, values = sum_query("pixiu_usage_records", _COLUMNS, _SUMS, "$", query)
+        rows = await self._pool.run(lambda connection: connection.fetch(text, *values), timeout=SUM_TIMEOUT)
+        return sums_of(rows, query)
 
     async def prune(self, before: float, limit: int) -> int:
         """See ``Ledger.prune``."""

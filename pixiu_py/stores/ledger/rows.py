@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from pixiu_py.stores.ledger.base import UsageSum
+from pixiu_py.stores.ledger.base import Column, UsageQuery, UsageSum
 from pixiu_py.stores.ledger.cost import Tokens
 from pixiu_py.stores.ledger.record import UsageRecord
 from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
 
+#: Seconds for a sum over everything.
+SUM_TIMEOUT = 600.0
 #: Columns of a record, in the order of ``record_row``.
 RECORD_COLUMNS = (
     *("id", "request_id", "time", "principal", "model", "endpoint", "status"),
@@ -44,7 +46,25 @@ def tariff_of(values: Sequence[Any]) -> TariffRow:
     return TariffRow(Tariff(**{**given, **decimals}), *ends)
 
 
-def sum_of(values: Sequence[Any], keys: int) -> UsageSum:
+def sum_query(
+    table: str, columns: Mapping[Column, str], sums: str, mark: str, query: UsageQuery
+) -> tuple[str, list[float]]:
+    """The SELECT for the sums that are asked for, and its values. ``mark`` stands before the number of a value."""
+    keys = [columns[column] for column in query.by]
+    text = f"SELECT {', '.join([*keys, sums])} FROM {table} WHERE time >= {mark}1"  # noqa: S608 - our own names
+    values = [query.since]
+    if query.until is not None:
+        text += f" AND time < {mark}2"
+        values.append(query.until)
+    return text + (f" GROUP BY {', '.join(keys)}" if keys else " HAVING count(*) > 0"), values
+
+
+def sums_of(rows: Iterable[Sequence[Any]], query: UsageQuery) -> list[UsageSum]:
+    """The sums in the rows that ``sum_query`` found, ordered by key."""
+    return sorted(_sum_of(tuple(row), len(query.by)) for row in rows)
+
+
+def _sum_of(values: Sequence[Any], keys: int) -> UsageSum:
     """A sum from a row: ``keys`` values of the key, requests, unpriced ones, tokens, costs."""
     requests, unpriced, *rest = values[keys:]
     tokens, (listed, charged) = rest[: len(TOKEN_COLUMNS)], rest[len(TOKEN_COLUMNS) :]

@@ -7,30 +7,29 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, field
+from msgspec import field
 
-from pixiu_py.config.types import Duration, doc
+from pixiu_py.config.types import doc
 from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.base import StoreError
-from pixiu_py.stores.ledger.base import Column, Ledger, UsageQuery, UsageSum, WriterConfig
+from pixiu_py.stores.ledger.base import Column, Ledger, RefreshKey, UsageQuery, UsageSum, WriterConfig, WriterKey
 from pixiu_py.stores.ledger.cost import EXACT
 from pixiu_py.stores.ledger.keys import KeyRow
 from pixiu_py.stores.ledger.record import UsageRecord
 from pixiu_py.stores.ledger.rows import (
     RECORD_COLUMNS,
+    SUM_TIMEOUT,
     TARIFF_COLUMNS,
     TOKEN_COLUMNS,
     record_row,
-    sum_of,
+    sum_query,
+    sums_of,
     tariff_of,
     tariff_row,
 )
 from pixiu_py.stores.ledger.tariff import Tariff, TariffRow
 from pixiu_py.stores.schema import Schema
 from pixiu_py.stores.sqlite_file import SqliteConfig, SqliteFile, Transaction
-
-#: Seconds for a sum over everything.
-_SUM_TIMEOUT = 600.0
 
 _SCHEMA = Schema(
     "ledger",
@@ -83,7 +82,11 @@ _COLUMNS: dict[Column, str] = {
     "day": "strftime('%Y-%m-%d', time, 'unixepoch')",
 }
 _SUMS = ", ".join(
-    ("count(*)", "sum(list_cost IS NULL)", *(f"sum({name})" for name in TOKEN_COLUMNS), "exact_sum(list_cost)")
+    (
+        *("count(*)", "sum(list_cost IS NULL)"),
+        *(f"sum({name})" for name in TOKEN_COLUMNS),
+        *("exact_sum(list_cost)", "exact_sum(charged_cost)"),
+    )
 )
 _TARIFFS = f"SELECT {', '.join(TARIFF_COLUMNS)} FROM tariffs ORDER BY model, valid_from"  # noqa: S608 - our own names
 _SET = f"INSERT INTO tariffs VALUES ({','.join('?' * len(TARIFF_COLUMNS))})"  # noqa: S608 - our own names
@@ -101,11 +104,8 @@ class SqliteLedgerConfig(SqliteConfig, frozen=True):
         Literal["normal", "full"],
         doc("full: each write survives a power failure; normal: a crash of the process only."),
     ] = "full"
-    writer: Annotated[WriterConfig, doc("How usage gets into it.")] = field(default_factory=WriterConfig)
-    refresh: Annotated[
-        Duration,
-        Meta(gt=0, description="Tariffs and keys set at the command line hold in a running gateway after this."),
-    ] = 60.0
+    writer: WriterKey = field(default_factory=WriterConfig)
+    refresh: RefreshKey = 60.0
 
 
 @plugin(Family.LEDGER, "sqlite")
@@ -133,15 +133,8 @@ class SqliteLedger(Ledger):
 
     async def usage(self, query: UsageQuery) -> list[UsageSum]:
         """See ``Ledger.usage``."""
-        keys = [_COLUMNS[column] for column in query.by]
-        text = f"SELECT {', '.join([*keys, _SUMS])}, exact_sum(charged_cost) FROM usage_records WHERE time >= ?"  # noqa: S608 - our own names
-        values: list[float] = [query.since]
-        if query.until is not None:
-            text += " AND time < ?"
-            values.append(query.until)
-        text += f" GROUP BY {', '.join(keys)}" if keys else " HAVING count(*) > 0"
-        rows = await self._file.run(lambda connection: _sums(connection, text, values), _SUM_TIMEOUT)
-        return sorted(sum_of(row, len(keys)) for row in rows)
+        text, values = sum_query("usage_records", _COLUMNS, _SUMS, "?", query)
+        return sums_of(await self._file.run(lambda connection: _sums(connection, text, values), SUM_TIMEOUT), query)
 
     async def prune(self, before: float, limit: int) -> int:
         """See ``Ledger.prune``."""

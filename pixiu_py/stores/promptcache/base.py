@@ -7,12 +7,11 @@ reached raises ``StoreError``; the filter goes on without.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from pixiu_py.config.types import Empty, KindRef, Model
-from pixiu_py.errors import PluginError
-from pixiu_py.registry import Family, Registry
+from pixiu_py.registry import Family
 from pixiu_py.stores.text import storable
 
 #: How long an entry lives after it was last used.
@@ -93,6 +92,11 @@ def stored_scope(scope: Scope) -> Scope:
     return Scope(*(storable(text, _LONGEST) for text in scope))
 
 
+def entries_of(rows: Iterable[Sequence[Any]]) -> dict[bytes, Entry]:
+    """What a database has found, by hash: rows of hash, tokens, seconds of the tier, expiry."""
+    return {hash_: Entry(hash_, tokens, TIER_OF[ttl], expires_at) for hash_, tokens, ttl, expires_at in rows}
+
+
 class PrefixIndex:
     """Base of prefix indexes. Every method raises ``StoreError`` when the index does not do what it was asked."""
 
@@ -136,12 +140,3 @@ class IndexRef(KindRef, frozen=True):
     """Where cached prefixes are remembered."""
 
     family: ClassVar[Family] = Family.PREFIX_INDEX
-
-
-def make_index(reference: IndexRef, registry: Registry) -> PrefixIndex:
-    """The index that a configuration names, not yet started."""
-    entry = registry.find(reference.family, reference.name)
-    if entry is None:
-        raise PluginError(f"no {reference.family.value} is named {reference.name!r}")
-    index: PrefixIndex = entry.cls(reference.config)
-    return index

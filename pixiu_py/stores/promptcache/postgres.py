@@ -10,7 +10,7 @@ from msgspec import Meta
 from pixiu_py.config.types import Duration
 from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.postgres_pool import PostgresConfig, PostgresPool
-from pixiu_py.stores.promptcache.base import TIER_OF, TIERS, Entry, PrefixIndex, Scope, Write, steps, stored_scope
+from pixiu_py.stores.promptcache.base import TIERS, Entry, PrefixIndex, Scope, Write, entries_of, steps, stored_scope
 from pixiu_py.stores.schema import Schema
 
 _SCHEMA = Schema(
@@ -80,7 +80,7 @@ class PostgresIndex(PrefixIndex):
             return {}
         values = (*stored_scope(scope), now, list(hashes))
         rows = await self._pool.run(lambda connection: connection.fetch(_LOOKUP, *values))
-        return {hash_: Entry(hash_, tokens, TIER_OF[ttl], expires_at) for hash_, tokens, ttl, expires_at in rows}
+        return entries_of(rows)
 
     async def commit(self, scope: Scope, writes: Sequence[Write], slides: Sequence[Write], now: float) -> None:
         """See ``PrefixIndex.commit``."""

@@ -15,9 +15,6 @@ from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.promptcache.base import TIER_OF, TIERS, Entry, PrefixIndex, Scope, Write, steps
 from pixiu_py.stores.redis_link import RedisLink, RedisLinkConfig
 
-#: How many keys one step of a count looks at.
-_SCAN_STEP = 1000
-
 #: ``merged`` in Lua. KEYS: entries; ARGV: now, then for each key its tokens, ttl, and 1 for a slide. Times keep all their
 #: digits. Redis forgets an entry when its time is over; whose clock is ahead finds it over before that.
 _COMMIT = """
@@ -88,12 +85,7 @@ class RedisIndex(PrefixIndex):
 
     async def size(self) -> int:
         """See ``PrefixIndex.size``."""
-        pattern, cursor, count = self._link.name("prefix:*"), 0, 0
-        while True:
-            cursor, keys = await self._link.ask("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_STEP)
-            count += len(keys)
-            if not int(cursor):
-                return count
+        return sum([len(names) async for names in self._link.names("prefix:")])
 
     def _keys(self, scope: Scope, hashes: Sequence[bytes]) -> list[str]:
         """Names of entries. Parts of a scope are of any length and in any characters, and never run into each other."""

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from pixiu_py.config.types import Duration
 from pixiu_py.registry import Family, plugin
-from pixiu_py.stores.promptcache.base import TIER_OF, TIERS, Entry, PrefixIndex, Scope, Write, steps, stored_scope
+from pixiu_py.stores.promptcache.base import TIERS, Entry, PrefixIndex, Scope, Write, entries_of, steps, stored_scope
 from pixiu_py.stores.schema import Schema
 from pixiu_py.stores.sqlite_file import SqliteConfig, SqliteFile, Transaction
 
@@ -83,7 +83,7 @@ class SqliteIndex(PrefixIndex):
         query = _LOOKUP.format(",".join("?" * len(hashes)))
         values = (*stored_scope(scope), now, *hashes)
         rows = await self._file.run(lambda connection: connection.execute(query, values).fetchall())
-        return {hash_: Entry(hash_, tokens, TIER_OF[ttl], expires_at) for hash_, tokens, ttl, expires_at in rows}
+        return entries_of(rows)
 
     async def commit(self, scope: Scope, writes: Sequence[Write], slides: Sequence[Write], now: float) -> None:
         """See ``PrefixIndex.commit``."""

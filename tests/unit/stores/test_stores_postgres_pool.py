@@ -13,7 +13,8 @@ import pytest
 from pixiu_py.config.types import Secret
 from pixiu_py.errors import StartError
 from pixiu_py.stores.base import StoreError
-from pixiu_py.stores.postgres_pool import Connection, PostgresConfig, PostgresPool, broken, pause
+from pixiu_py.stores.postgres_driver import Connection
+from pixiu_py.stores.postgres_pool import PostgresConfig, PostgresPool, pause
 from pixiu_py.stores.schema import Schema
 from tests.fakes.services import Service, free_port, postgres_server
 
@@ -265,24 +266,3 @@ async def test_a_server_that_was_killed_is_used_again_when_it_is_back() -> None:
 def test_pauses_double_up_to_a_limit_and_have_some_jitter() -> None:
     assert [round(pause(number, 0.0), 3) for number in range(7)] == [0.1, 0.2, 0.4, 0.8, 1.6, 1.6, 1.6]
     assert pause(0, 1.0) == pytest.approx(0.12)
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (ConnectionRefusedError(), True),
-        (asyncpg.ConnectionDoesNotExistError("gone"), True),
-        (asyncpg.CannotConnectNowError("starting up"), True),
-        (asyncpg.AdminShutdownError("stop"), True),
-        (asyncpg.PostgresError("Authentication timed out"), True),
-        (asyncpg.InterfaceError("connection is closed"), True),
-        (asyncpg.InternalClientError("another operation is in progress"), True),
-        (asyncpg.InterfaceError("wrong number of arguments"), False),
-        (asyncpg.UniqueViolationError("twice"), False),
-        (asyncpg.DeadlockDetectedError("dead"), False),
-        (asyncpg.TooManyConnectionsError("full"), False),
-        (TimeoutError(), False),
-    ],
-)
-def test_which_errors_are_the_connections(error: Exception, expected: bool) -> None:
-    assert broken(error) is expected

@@ -28,10 +28,10 @@ from pixiu_py.filters.llm.promptcache.principals import Principals, api_key
 from pixiu_py.filters.llm.promptcache.usage import Split
 from pixiu_py.http.exchange import Response
 from pixiu_py.registry import Family, plugin
-from pixiu_py.stores.ledger.base import make_ledger
+from pixiu_py.stores.ledger.base import Ledger
 from pixiu_py.stores.ledger.books import Books
 from pixiu_py.stores.ledger.record import Served
-from pixiu_py.stores.promptcache.base import make_index
+from pixiu_py.stores.promptcache.base import PrefixIndex
 from pixiu_py.stores.promptcache.sweep import Sweeper
 from pixiu_py.tasks import Tasks
 
@@ -60,7 +60,7 @@ class PromptCache(HttpFilter):
         self._telemetry = Telemetry(config.telemetry_blocks.prefixes)
         self._meters = Meters(context.metrics)
         self._tasks = Tasks("prompt cache", config.max_classifying + 1)
-        self._index = make_index(config.index, context.registry)
+        self._index: PrefixIndex = config.index.make(context.registry)
         self._sweeper = Sweeper(self._index, config.sweep_interval, config.sweep_batch)
         self._counter = make_counter(config.tokenizer, context.clock, self._meters)
         self._commits = Commits(
@@ -71,7 +71,7 @@ class PromptCache(HttpFilter):
             lambda result: self._meters.commits.inc((result,)),
         )
         self._classifier = Classifier(self._index, self._counter, time.time, self._commits.settled)
-        ledger = make_ledger(config.ledger, context.registry) if config.ledger is not None else None
+        ledger: Ledger | None = config.ledger.make(context.registry) if config.ledger is not None else None
         self._books = Books(config.tariffs, ledger, context.metrics)
         self._principals = Principals(config.principals, self._books.owner)
         self._answers = Answers(config, self._meters)

@@ -6,7 +6,7 @@ import pytest
 
 from pixiu_py.errors import PluginError
 from pixiu_py.plugins import build_registry
-from pixiu_py.stores.promptcache.base import TIERS, Entry, IndexRef, Tier, Write, longer, make_index, merged, steps
+from pixiu_py.stores.promptcache.base import TIERS, Entry, IndexRef, Tier, Write, longer, merged, steps
 from pixiu_py.stores.promptcache.memory import MemoryIndex, MemoryIndexConfig
 
 HASH = b"h" * 32
@@ -67,8 +67,8 @@ def test_steps_name_each_hash_once_and_in_order() -> None:
 
 def test_an_index_is_made_from_its_reference() -> None:
     registry = build_registry()
-    index = make_index(IndexRef(name="memory", config=MemoryIndexConfig(max_entries=3)), registry)
+    index = IndexRef(name="memory", config=MemoryIndexConfig(max_entries=3)).make(registry)
     assert isinstance(index, MemoryIndex)
     assert index.config.max_entries == 3
     with pytest.raises(PluginError, match="prefix index is named 'nothing'"):
-        make_index(IndexRef(name="nothing"), registry)
+        IndexRef(name="nothing").make(registry)

@@ -79,3 +79,13 @@ async def test_a_redis_that_was_killed_is_used_again_when_it_is_back(server: Ser
     await index.commit(SCOPE, [Write(b"a", 1, "5m")], [], NOW)
     assert set(await index.lookup(SCOPE, [b"a"], NOW)) == {b"a"}
     await index.close()
+
+
+async def test_a_prefix_with_the_marks_of_a_pattern_is_a_name(server: Service) -> None:
+    """Only what is the index's own counts, and all of it."""
+    one, other = await started(server, prefix="a[b]*:"), await started(server, prefix="ab:")
+    await one.commit(SCOPE, [Write(b"a", 1, "5m")], [], NOW)
+    await other.commit(SCOPE, [Write(b"a", 1, "5m"), Write(b"b", 1, "5m")], [], NOW)
+    assert (await one.size(), await other.size()) == (1, 2)
+    await one.close()
+    await other.close()
