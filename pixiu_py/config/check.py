@@ -199,6 +199,17 @@ class _Checker:
             answering = [entry.kind for entry in self._registry if getattr(entry.cls, "terminal", False)]
             message = f"The chain must end in a filter that answers: {' or '.join(answering)}"
             self._report.problem(path, message)
+        for at, reference in _each(references, path):
+            self._beside_others(at, reference)
+
+    def _beside_others(self, path: str, reference: HttpFilterRef) -> None:
+        """What a filter says of its block beside the others; nothing where those are not all known."""
+        entry = self._registry.find(Family.HTTP_FILTER, reference.name) if _sound(reference.name) else None
+        if entry is None or self._has_adapters or not self._names_known or not whole(reference.config):
+            return
+        clusters = {name: cluster for _, name, cluster in self._clusters}
+        if all(map(whole, clusters.values())):
+            entry.cls.check(reference.config, clusters, self._report.below(f"{path}.config"))
 
     def _route(self, path: str, route: Route) -> None:
         self._match(f"{path}.match", route)

@@ -50,6 +50,10 @@ class Report:
         """Something that works, but not as its author may think."""
         self._warnings.append(self._entry(path, message, place))
 
+    def below(self, path: str) -> BlockReport:
+        """This report, for who knows one block only: its paths begin there."""
+        return BlockReport(self, path)
+
     def hide(self, text: str, source: str) -> None:
         """Keep ``text`` out of all messages; ``source`` is shown in its place."""
         for shown in (text, text.strip()):
@@ -75,6 +79,25 @@ class Report:
         for text in sorted(self._hidden, key=len, reverse=True):
             message = _hide(message, text, self._hidden[text])
         return Problem(problem.path, message, problem.file, problem.line, problem.column)
+
+
+class BlockReport:
+    """What is wrong with one block. Paths are those below it, such as ``routes[0].models[1]``; empty: the block."""
+
+    def __init__(self, report: Report, path: str) -> None:
+        self._report = report
+        self._path = path
+
+    def problem(self, path: str, message: str) -> None:
+        """See ``Report.problem``."""
+        self._report.problem(self._at(path), message)
+
+    def warning(self, path: str, message: str) -> None:
+        """See ``Report.warning``."""
+        self._report.warning(self._at(path), message)
+
+    def _at(self, path: str) -> str:
+        return f"{self._path}.{path}" if path else self._path
 
 
 def _hide(message: str, text: str, source: str) -> str:

@@ -12,7 +12,7 @@ when the chain is built, and hooks that are not overridden cost nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +21,8 @@ from pixiu_py.observability.metrics import Metrics
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.manager import ClusterManager
+    from pixiu_py.config.model import Cluster as ClusterConfig
+    from pixiu_py.config.report import BlockReport
     from pixiu_py.http.exchange import Exchange, Response
     from pixiu_py.observability.access_log import AccessLog
     from pixiu_py.observability.traffic import Traffic
@@ -62,6 +64,10 @@ class HttpFilter:
     def __init__(self, config: Any, context: Context) -> None:
         self.config = config
         self.context = context
+
+    @classmethod
+    def check(cls, config: Any, clusters: Mapping[str, ClusterConfig], report: BlockReport) -> None:
+        """Report what is wrong with ``config`` beside the other blocks of the file, when that is read."""
 
     async def start(self) -> None:
         """Open what is needed. Raise to stop the gateway from starting."""

@@ -9,7 +9,7 @@ import openai
 import orjson
 import pytest
 
-from pixiu_py.errors import StartError
+from pixiu_py.errors import ConfigError
 from tests.conftest import StartGateway
 from tests.fakes.actions import stall
 from tests.fakes.bodies import chat, chat_sse, error, error_sse, rate_limited
@@ -238,6 +238,6 @@ async def test_sdks(gateway: StartGateway) -> None:
 
 
 async def test_model_that_nobody_serves_stops_the_start(gateway: StartGateway) -> None:
-    """With what is there instead."""
-    with pytest.raises(StartError, match="route 'code': no endpoint serves the model 'bigg'; did you mean 'big'"):
+    """With its place, and what is there instead."""
+    with pytest.raises(ConfigError, match=r"models\[1\]: No endpoint serves the model 'bigg'; did you mean 'big'"):
         await gateway(router_conf(1, 2, routing_preferences=[{**CODE, "models": ["small", "bigg"]}]))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import yaml
 
+from pixiu_py.config.load import load_text
 from pixiu_py.config.model import Cluster
-from tests.fakes.config_kinds import load, problems
+from pixiu_py.config.report import BlockReport
+from pixiu_py.config.types import Model
+from pixiu_py.errors import ConfigError, Problem
+from pixiu_py.filters.base import HttpFilter
+from pixiu_py.registry import Family, plugin
+from tests.fakes.config_kinds import load, problems, small_registry
 
 Block = dict[str, Any]
 ROUTES = "static_resources.listeners[0].filter_chains.filters[0].config.route_config.routes"
@@ -16,6 +23,12 @@ FILTERS = "static_resources.listeners[0].filter_chains.filters[0].config.http_fi
 CLUSTER = "static_resources.clusters[0]"
 PROXY: Block = {"name": "dgp.filter.llm.proxy"}
 CACHE: Block = {"name": "dgp.filter.ai.kvcache"}
+
+
+class PickyConfig(Model, frozen=True):
+    """Keys of ``Picky``."""
+
+    wants: str
 
 
 def conf(
@@ -244,3 +257,49 @@ def test_endpoint_ids_that_repeat_are_worth_a_warning() -> None:
 def test_only_the_first_health_check_counts_and_the_others_are_warned_of() -> None:
     warnings = load(conf(cluster(health_checks=[{}, {}]))).warnings
     assert [warning.path for warning in warnings] == [f"{CLUSTER}.health_checks[1]"]
+
+
+# --- what filters say themselves -------------------------------------------------------------------------------------
+
+
+@plugin(Family.HTTP_FILTER, "test.picky")
+class Picky(HttpFilter):
+    """A filter that knows which cluster it wants."""
+
+    Config = PickyConfig
+
+    @classmethod
+    def check(cls, config: Any, clusters: Mapping[str, Cluster], report: BlockReport) -> None:
+        """Its own cluster must be there, and its own block should say more."""
+        if config.wants not in clusters:
+            report.problem("wants", f"there is {', '.join(clusters)}")
+        report.warning("", "looked at")
+
+
+def picky(wants: Any, clusters: list[Block], **static: Any) -> tuple[list[Problem], list[Problem]]:
+    """Problems and warnings about a configuration with such a filter."""
+    registry = small_registry()
+    registry.add(Picky)
+    document = yaml.safe_load(conf(*clusters, filters=[{"name": "test.picky", "config": {"wants": wants}}, PROXY]))
+    document["static_resources"].update(static)
+    try:
+        return [], load_text(yaml.safe_dump(document), registry).warnings
+    except ConfigError as error:
+        return error.problems, []
+
+
+def test_a_filter_judges_its_block_beside_the_clusters() -> None:
+    """Its words stand in the place of what they are about."""
+    assert [(warning.path, warning.message) for warning in picky("a", [cluster("a")])[1]] == [
+        (f"{FILTERS}[0].config", "looked at")
+    ]
+    (problem,) = picky("b", [cluster("a")])[0]
+    assert (problem.path, problem.message) == (f"{FILTERS}[0].config.wants", "there is a")
+    assert problem.line
+
+
+def test_a_filter_judges_nothing_that_is_not_all_known() -> None:
+    """One mistake is reported once, and an adapter may bring what is missing."""
+    assert [problem.path for problem in picky(3, [cluster("a")])[0]] == [f"{FILTERS}[0].config.wants"]
+    assert [problem.path for problem in picky("b", [cluster("a", dns=3)])[0]] == [f"{CLUSTER}.dns"]
+    assert picky("b", [cluster("a")], adapters=[{"name": "test.adapter"}]) == ([], [])

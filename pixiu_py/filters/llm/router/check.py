@@ -1,38 +1,82 @@
-"""Whether the models of a configuration are there: a misspelt one would be found out by the first request for it. Pure."""
+"""What of a router's block can only be judged beside the clusters: a misspelt name would be found out by a request. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from pixiu_py.filters.llm.router.model import RouterModel
+from pixiu_py.filters.llm.router.rules import RulesConfig
 from pixiu_py.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from pixiu_py.clusters.cluster import Cluster
+    from pixiu_py.config.model import Cluster
+    from pixiu_py.config.report import BlockReport
     from pixiu_py.filters.llm.router.model import RouterConfig
 
 
-def missing_models(config: RouterConfig, clusters: Sequence[Cluster]) -> list[str]:
-    """What is wrong: one line for each model that no endpoint of any cluster serves.
+def check_names(config: RouterConfig, clusters: Mapping[str, Cluster], report: BlockReport) -> None:
+    """Report each model that no endpoint serves, each cluster that is not there, and rules for routes that are not."""
+    if clusters:  # else the models are somewhere else
+        served = [models for cluster in clusters.values() for models in _served(cluster)]
+        for path, model in _models(config):
+            _check_served(path, model, served, report)
+    for path, name in _clusters(config):
+        if name not in clusters:
+            report.problem(path, f"No cluster is named {name!r}{did_you_mean(name, sorted(clusters))}")
+    for path, router in _routers(config):
+        if router.cluster in clusters:
+            _check_served(f"{path}.model", router.model, _served(clusters[router.cluster]), report)
+    _check_rules(config, report)
 
-    An endpoint that declares no models serves all; where there is one, nothing is missing. So it is without clusters: the
-    models are somewhere else then.
-    """
-    known = sorted({name for cluster in clusters for endpoint in cluster.endpoints for name in endpoint.models})
+
+def _served(cluster: Cluster) -> list[set[str]]:
+    """What each endpoint of a cluster serves; an empty set: any model. So it is where the endpoints are not known yet."""
+    metas = [endpoint.llm_meta for endpoint in cluster.endpoints]
     return [
-        f"{where}: no endpoint serves the model {model!r}{did_you_mean(model, known)}"
-        for where, model in _named(config)
-        if clusters and not any(cluster.serves(model) for cluster in clusters)
-    ]
+        {model if isinstance(model, str) else model.name for model in meta.models} if meta is not None else set()
+        for meta in metas
+    ] or [set()]
 
 
-def _named(config: RouterConfig) -> Iterator[tuple[str, str]]:
-    """Every model that is named, after aliases, and by which key."""
-    targets = {name: alias.target for name, alias in config.model_aliases.items()}
-    if config.default_model:
-        yield "default_model", targets.get(config.default_model, config.default_model)
-    for name, target in targets.items():
-        yield f"model_aliases.{name}.target", target
-    for route in config.routing_preferences:
-        for model in route.models:
-            yield f"routing_preferences, route {route.name!r}", targets.get(model, model)
+def _check_served(path: str, model: str, served: list[set[str]], report: BlockReport) -> None:
+    if any(not models or model in models for models in served):
+        return
+    hint = did_you_mean(model, sorted(set().union(*served)))
+    report.problem(path, f"No endpoint serves the model {model!r}{hint}")
+
+
+def _models(config: RouterConfig) -> Iterator[tuple[str, str]]:
+    """Every model that is named, after aliases, and where. An alias is checked where it is made."""
+    aliases = config.model_aliases
+    named = [("default_model", config.default_model)] if config.default_model else []
+    for index, route in enumerate(config.routing_preferences):
+        named += [(f"routing_preferences[{index}].models[{at}]", model) for at, model in enumerate(route.models)]
+    yield from ((path, model) for path, model in named if model not in aliases)
+    for name, alias in aliases.items():
+        yield f"model_aliases.{name}.target", alias.target
+
+
+def _routers(config: RouterConfig) -> Iterator[tuple[str, RouterModel]]:
+    """Every router model."""
+    if config.router is not None:
+        yield "router", config.router
+    for index, decider in enumerate(config.deciders):
+        if isinstance(decider.config, RouterModel):
+            yield f"deciders[{index}]", decider.config
+
+
+def _clusters(config: RouterConfig) -> Iterator[tuple[str, str]]:
+    """Every cluster that is named."""
+    yield from ((f"{path}.cluster", router.cluster) for path, router in _routers(config) if router.cluster)
+    yield from ((f"models.clusters[{index}]", name) for index, name in enumerate(config.models.clusters))
+
+
+def _check_rules(config: RouterConfig, report: BlockReport) -> None:
+    """A rule for a route that only requests bring along is possible, but more often it is misspelt."""
+    routes = [route.name for route in config.routing_preferences]
+    for index, decider in enumerate(config.deciders):
+        for at, rule in enumerate(decider.config.rules if isinstance(decider.config, RulesConfig) else ()):
+            if rule.route and rule.route not in routes:
+                message = f"No route is named {rule.route!r}{did_you_mean(rule.route, routes)}"
+                report.warning(f"deciders[{index}].rules[{at}].route", message)

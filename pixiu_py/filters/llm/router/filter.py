@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from pixiu_py.errors import StartError
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.llm.dialect import OTHER, dialect_of
 from pixiu_py.filters.llm.plan import plan_of
 from pixiu_py.filters.llm.router.affinity import Pin
-from pixiu_py.filters.llm.router.check import missing_models
+from pixiu_py.filters.llm.router.check import check_names
 from pixiu_py.filters.llm.router.choice import Choice, Chooser, parsed
 from pixiu_py.filters.llm.router.decision import answer_decision
 from pixiu_py.filters.llm.router.inline import PREFERENCES
@@ -28,6 +28,8 @@ from pixiu_py.registry import Family, plugin
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
+    from pixiu_py.config.model import Cluster
+    from pixiu_py.config.report import BlockReport
     from pixiu_py.http.exchange import Attempt, Exchange, Response
     from pixiu_py.http.headers import Headers, Raw
 
@@ -59,11 +61,13 @@ class LlmRouter(HttpFilter):
         self._listing = Listing(config, context)
         self.chooser = Chooser(config, context, self._deciders, self._ranking, self._affinity)
 
+    @classmethod
+    def check(cls, config: RouterConfig, clusters: Mapping[str, Cluster], report: BlockReport) -> None:
+        """See ``HttpFilter.check``."""
+        check_names(config, clusters, report)
+
     async def start(self) -> None:
         """Connect to the session store, start the deciders, get prices and latencies. Raises ``StartError``."""
-        missing = missing_models(self.config, self.context.clusters.clusters)
-        if missing:
-            raise StartError("dgp.filter.llm.router: " + "; ".join(missing))
         for part in (self._ranking, self._deciders, self._affinity, self._listing):
             if part is not None:
                 self._resources.push_async_callback(part.close)
