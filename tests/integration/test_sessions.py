@@ -14,6 +14,8 @@ import pytest_asyncio
 
 from pixiu_py.config.types import Secret
 from pixiu_py.filters.llm.router.decider import Decider
+from pixiu_py.registry import Family, plugin
+from pixiu_py.stores.base import Store
 from pixiu_py.stores.redis import RedisConfig, RedisStore
 from tests.conftest import StartGateway
 from tests.fakes.bodies import chat, chat_sse, error
@@ -389,6 +391,29 @@ async def test_decision_without_a_route_pins_nothing(talk: Talk, cache: Block) -
     answer = await decide(running, "hello")
     assert (answer["models"], answer["route"], answer["pinned"]) == (["none"], None, False)
     assert await ask(running, "code") == "big"
+
+
+# --- a store of a plugin ---------------------------------------------------------------------------------------------
+
+
+@plugin(Family.STORE, "faulty")
+class Faulty(Store):
+    """A store whose author has made a mistake."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("get", "set", "add", "swap"):
+            raise ZeroDivisionError(name)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("mode", ["pin", "user-turn", "budget"])
+async def test_fault_of_a_plugin_costs_no_request(gateway: StartGateway, mode: str) -> None:
+    """Each is decided as if there were no sessions, and answered."""
+    routing = {"session_cache": {"type": "faulty"}, "session_mode": mode}
+    async with Upstream(lambda _: chat("big")) as big, Upstream(lambda _: chat("small")) as small:
+        text = router_conf(big, small, routing, model_metrics_sources=[PRICES])
+        running = await gateway(text, make_decider(), Faulty)
+        assert [await served(running, text) for text in ("code", "talk", "code")] == ["big", "small", "big"]
 
 
 # --- a shared store --------------------------------------------------------------------------------------------------

@@ -127,10 +127,10 @@ class SessionStore:
             return Known(binding, encode(binding))
         try:
             data = await self._store.get(key)
-        except StoreError as error:
+            binding = None if data is None else decode(data)
+        except Exception as error:  # noqa: BLE001 - stores are plugins, and none may cost a request
             self._failed("error", error)
             return NOTHING
-        binding = None if data is None else decode(data)
         self._events.inc(("miss" if binding is None else "hit",))
         return Known(binding, data)
 
@@ -181,7 +181,7 @@ class SessionStore:
                     return
                 data = await self._store.get(key)
             raise StoreError("others keep changing the session")
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - see get; and one session that cannot be written keeps no other from it
             self._failed("store_error", error)
 
     async def _put(self, key: str, before: bytes | None, new: bytes) -> bool:
@@ -189,11 +189,15 @@ class SessionStore:
             return await self._store.add(key, new, self._ttl)
         return await self._store.swap(key, before, new, self._ttl)
 
-    def _failed(self, outcome: str, error: StoreError) -> None:
-        """Count it; say it once in a while, not for each request."""
+    def _failed(self, outcome: str, error: Exception) -> None:
+        """Count it; say it once in a while, not for each request. What is no ``StoreError`` is a fault of the store."""
         self._events.inc((outcome,))
         self._failures += 1
         now = self._clock()
         if now - self._told >= _QUIET:
-            log.warning("session store failed, going on without", reason=str(error), failures=self._failures)
+            fault = None if isinstance(error, StoreError) else error
+            reason = repr(fault) if fault else str(error)
+            log.warning(
+                "session store failed, going on without", reason=reason, failures=self._failures, exc_info=fault
+            )
             self._failures, self._told = 0, now

@@ -147,6 +147,40 @@ async def test_a_store_that_fails_is_as_good_as_an_empty_one() -> None:
     assert sessions.count("store_error") == 1
 
 
+@pytest.mark.parametrize("odd", [RuntimeError("a fault of the plugin"), KeyError("k"), OSError()])
+async def test_a_store_that_raises_what_it_should_not_is_no_worse(odd: Exception) -> None:
+    """Stores are plugins. Nothing that one raises fails a request, or keeps what comes after it from being written."""
+
+    class Faulty(Slow):
+        def _check(self) -> None:
+            if self.broken:
+                raise odd
+
+    store = Faulty()
+    store.broken = True
+    async with opened(store) as sessions:
+        assert await sessions.get("k") == NOTHING
+        sessions.put("k", NOTHING, First(None, BIG))
+        await store.begun.wait()
+        await asyncio.sleep(0)
+        store.broken = False
+        sessions.put("other", NOTHING, First(None, BIG))
+    assert (sessions.count("error"), sessions.count("store_error"), sessions.count("store")) == (1, 1, 1)
+    assert await store.get("other") == encode(BIG)
+
+
+async def test_a_store_that_gives_what_is_no_bytes_knows_nothing() -> None:
+    """Nor does what it answers fail a request."""
+
+    class Odd(Slow):
+        async def get(self, key: str) -> Any:
+            return [key]
+
+    async with opened(Odd()) as sessions:
+        assert await sessions.get("k") == NOTHING
+        assert sessions.count("error") == 1
+
+
 async def test_failures_are_said_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """With how many there were since."""
     said: list[dict[str, Any]] = []
