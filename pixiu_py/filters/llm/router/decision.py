@@ -1,7 +1,8 @@
 """The decision endpoint: which models the proxy would try, told to a client that calls them itself. Nothing goes upstream.
 
 The answer has Plano's fields: ``models`` (best first; ``["none"]``: use your own), ``route``, ``trace_id``, ``session_id`` when
-the client named a session, ``pinned`` and ``switched``; and ``fallback_reason`` when no route was taken.
+the client named a session, ``pinned`` and ``switched``; and ``fallback_reason`` when no route was taken. What is refused is
+refused in Plano's shape as well, ``{"error": {"code", "message", "details": {"reason"}}}``, which OpenAI's SDK reads, too.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from pixiu_py.filters.llm.router.affinity import Pin
 from pixiu_py.http.exchange import Response
-from pixiu_py.http.headers import Headers
-from pixiu_py.http.local_reply import local_reply
 
 if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.affinity import Affinity
@@ -33,13 +32,15 @@ async def answer_decision(
     """The decision for a request to ``path``, its prefix taken off. Raises ``DownstreamError`` for a body too large."""
     request = exchange.request
     if path not in PATHS:
-        return local_reply(404, "there is no such decision endpoint")
+        return refusal(404, "NotFound", "there is no such decision endpoint")
     if request.method != "POST":
-        return local_reply(405, headers=Headers([(b"Allow", b"POST")]))
+        response = refusal(405, "MethodNotAllowed", "decisions are asked for with POST")
+        response.headers.set("Allow", "POST")
+        return response
     trace = trace_id(request.headers.get("traceparent") or "", rng)
     choice = await chooser.choose(exchange)
     if choice.reason == "unreadable":
-        return local_reply(400, "the request body is no JSON object")
+        return refusal(400, "InvalidRequest", "the request body is no JSON object")
     if affinity is not None and choice.session is not None and choice.models and not choice.reason:
         affinity.answered(choice.session, Pin(choice.models[0], choice.route))
     return Response.json(200, document(choice, trace))
@@ -59,6 +60,12 @@ def document(choice: Choice, trace: str) -> dict[str, Any]:
     if choice.reason:
         found["fallback_reason"] = choice.reason
     return found
+
+
+def refusal(status: int, code: str, reason: str) -> Response:
+    """The answer to a request that is none."""
+    error = {"code": code, "message": "Invalid request", "details": {"reason": reason}}
+    return Response.json(status, {"error": error})
 
 
 def trace_id(traceparent: str, rng: random.Random) -> str:

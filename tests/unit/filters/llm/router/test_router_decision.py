@@ -41,6 +41,14 @@ async def decision(exchange: Exchange, config: dict[str, Any] = CODE) -> dict[st
     return found
 
 
+def error_of(response: Response) -> dict[str, Any]:
+    """What a refusal says, in Plano's envelope."""
+    assert isinstance(response.body, bytes)
+    document: dict[str, dict[str, Any]] = orjson.loads(response.body)
+    assert list(document) == ["error"]
+    return document["error"]
+
+
 @pytest.mark.parametrize("path", ["chat/completions", "messages", "responses"])
 async def test_ranked_models_and_their_route(path: str) -> None:
     """In every API; without a session there is no session_id."""
@@ -78,14 +86,22 @@ def test_session() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3"])
 async def test_what_is_no_object_is_refused(body: bytes) -> None:
-    assert (await answer(make_exchange("POST", PATH, body=body))).status == 400
+    response = await answer(make_exchange("POST", PATH, body=body))
+    assert response.status == 400
+    assert error_of(response) == {
+        "code": "InvalidRequest",
+        "message": "Invalid request",
+        "details": {"reason": "the request body is no JSON object"},
+    }
 
 
 async def test_other_methods_and_paths() -> None:
     """The endpoint has three paths and one method; its prefix is the configuration's, and may be none."""
     response = await answer(make_exchange("GET", PATH))
     assert (response.status, response.headers.get("allow")) == (405, "POST")
-    assert (await answer(ask(path="/routing/v1/embeddings"))).status == 404
+    assert error_of(response)["code"] == "MethodNotAllowed"
+    response = await answer(ask(path="/routing/v1/embeddings"))
+    assert (response.status, error_of(response)["code"]) == (404, "NotFound")
     assert (await decision(ask(path="/which/v1/messages"), {**CODE, "decision_path": "/which/"}))["route"] == "code"
     async with started({**CODE, "decision_path": ""}) as router:
         assert await router.decode(ask()) is None
