@@ -10,6 +10,7 @@ from pixiu_py.filters.llm.router.decider import Decider
 from pixiu_py.filters.llm.router.model import Preference
 from pixiu_py.registry import Family, plugin
 from tests.fakes.conf import Block, conf, endpoint, http_filter, llm_conf
+from tests.fakes.services import Service
 
 ROUTER = "dgp.filter.llm.router"
 AFFINITY = "x-model-affinity"
@@ -59,6 +60,11 @@ def router_conf(
     }
     endpoints = [endpoint(big, "b", models=["big"]), endpoint(small, "s", models=["small"])]
     return llm_conf(*endpoints, filters=[*filters, http_filter(ROUTER, **block)])
+
+
+def shared(redis: Service, **more: Any) -> Block:
+    """The block of a store there, which is patient: this machine may be busy."""
+    return {"type": "redis", "url": redis.url, "timeout": "5s", "connect_timeout": "5s", **more}
 
 
 def says(api: str, text: str, *, stream: bool = False, tool: bool = False, model: str = "auto") -> tuple[str, Block]:

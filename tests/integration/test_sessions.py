@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
@@ -21,8 +21,8 @@ from tests.conftest import StartGateway
 from tests.fakes.bodies import chat, chat_sse, error
 from tests.fakes.conf import Block
 from tests.fakes.gateway import RunningGateway
-from tests.fakes.services import Service, redis_server
-from tests.fakes.sessions import AFFINITY, make_decider, mock_model, router_conf, says
+from tests.fakes.services import Service
+from tests.fakes.sessions import AFFINITY, make_decider, mock_model, router_conf, says, shared
 from tests.fakes.upstream import Upstream, refusing_port
 
 APIS = ["chat", "messages", "responses"]
@@ -33,23 +33,6 @@ PRICES = {
     "provider": "static",
     "prices": {"big": {"input": 3, "output": 9, "cache_read": 0.3}, "small": {"input": 5, "output": 9, "cache_read": 0.5}},
 }  # fmt: skip
-
-
-@pytest.fixture(params=["memory", "redis"])
-def cache(request: pytest.FixtureRequest) -> Iterator[Block]:
-    """The block of a store: memory, or a real Redis with nothing in it."""
-    if request.param == "memory":
-        yield {"tenant_header": "x-tenant"}
-        return
-    with redis_server() as server:
-        yield shared(server, tenant_header="x-tenant")
-
-
-@pytest.fixture
-def redis() -> Iterator[Service]:
-    """A real Redis."""
-    with redis_server() as server:
-        yield server
 
 
 class Talk:
@@ -417,11 +400,6 @@ async def test_fault_of_a_plugin_costs_no_request(gateway: StartGateway, mode: s
 
 
 # --- a shared store --------------------------------------------------------------------------------------------------
-
-
-def shared(redis: Service, **more: Any) -> Block:
-    """The block of a store there, which is patient: this machine may be busy."""
-    return {"type": "redis", "url": redis.url, "timeout": "5s", "connect_timeout": "5s", **more}
 
 
 @pytest_asyncio.fixture
