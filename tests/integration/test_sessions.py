@@ -485,7 +485,9 @@ async def test_redis_is_killed_and_started_again(talk: Talk, redis: Service) -> 
             before = count
             await until(lambda before=before: count > before + 20)
             assert await ask(running, "code") == "big"
-            assert await ask(running, "talk") == "small"
+            async with asyncio.timeout(20):
+                while await ask(running, "talk") == "big":
+                    pass  # as long as its pin waits to be written it is known
             await asyncio.to_thread(redis.start)
         before = count
         await until(lambda before=before: count > before + 20)
@@ -521,7 +523,7 @@ async def test_gateway_starts_without_its_redis(talk: Talk, redis: Service) -> N
     redis.stop()
     running = await talk.gateway(session_cache=shared(redis))
     assert await ask(running, "code") == "big"
-    assert await ask(running, "talk") == "small"
+    assert await ask(running, "talk", "other") == "small"
     await asyncio.to_thread(redis.start)
-    assert await ask(running, "code") == "big"
-    assert await ask(running, "talk") == "big"
+    assert await ask(running, "code", "new") == "big"
+    assert await ask(running, "talk", "new") == "big"
