@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _CHAT = "/chat/completions"
 _MOST_CALLS = 1024
 _MOST_PER_ENDPOINT = 64
+#: Statuses that tell nothing about the model: the question was not to its liking.
+_OUR_FAULT = frozenset((400, 413, 422))
 
 
 @plugin(Family.DECIDER, "llm")
@@ -88,8 +90,10 @@ class LlmDecider(Decider):
         try:
             answer = await self._client.post(service, path, question, config.timeout, config.max_answer)
         except CallFailed as error:
-            if 400 <= error.status < 500:  # the question was at fault
+            if error.status in _OUR_FAULT:
                 cooldown.released()
+            elif error.status == 429:
+                cooldown.rest(self.context.clock(), config.cooldown)
             else:
                 cooldown.failed(self.context.clock(), error.reason)
             raise

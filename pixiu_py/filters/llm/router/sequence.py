@@ -11,6 +11,7 @@ import structlog
 from pixiu_py.errors import StartError
 from pixiu_py.filters.llm.router.decider import NO_ROUTE, Decider, DeciderError
 from pixiu_py.filters.llm.router.similarity import SimilarityConfig
+from pixiu_py.observability.seldom import Seldom
 from pixiu_py.registry import Family
 
 if TYPE_CHECKING:
@@ -28,13 +29,21 @@ class Found(NamedTuple):
     reason: str = ""
 
 
+class _Asked(NamedTuple):
+    """One decider."""
+
+    kind: str
+    decider: Decider
+    failures: Seldom
+
+
 class Deciders:
     """The deciders of a configuration, in the order in which they are asked."""
 
     def __init__(self, config: RouterConfig, context: Context) -> None:
         self._config = config
         self._context = context
-        self._deciders: list[tuple[str, Decider]] = []
+        self._deciders: list[_Asked] = []
         self._clock = context.clock
         self._answers = context.metrics.counter(
             "pixiu_router_decider_answers_total",
@@ -58,13 +67,13 @@ class Deciders:
             if entry is None:
                 raise StartError(f"decider {kind} is not known")
             decider: Decider = entry.cls(block, self._context)
-            self._deciders.append((kind, decider))
+            self._deciders.append(_Asked(kind, decider, Seldom(self._clock)))
             await decider.start()
 
     async def close(self) -> None:
         """Close each."""
-        for _, decider in reversed(self._deciders):
-            await decider.close()
+        for asked in reversed(self._deciders):
+            await asked.decider.close()
 
     async def find(self, conversation: Conversation, routes: Sequence[Preference]) -> Found:
         """The route of ``routes``, which is not empty, that the conversation belongs to."""
@@ -72,11 +81,11 @@ class Deciders:
         by_name = {route.name: route for route in routes}
         reason = "no_match"
         try:
-            for kind, decider in self._deciders:
-                answer, name = await self._ask(kind, decider, conversation, routes)
+            for asked in self._deciders:
+                answer, name = await self._ask(asked, conversation, routes)
                 if answer == "route" and name not in by_name:
                     answer = "unknown_route"
-                self._answers.inc((kind, answer))
+                self._answers.inc((asked.kind, answer))
                 if answer == "route":
                     return Found(by_name[name])
                 if answer == "no_route":
@@ -87,21 +96,23 @@ class Deciders:
             self._seconds.observe(self._clock() - started)
         return Found(None, reason)
 
-    async def _ask(
-        self, kind: str, decider: Decider, conversation: Conversation, routes: Sequence[Preference]
-    ) -> tuple[str, str]:
+    async def _ask(self, asked: _Asked, conversation: Conversation, routes: Sequence[Preference]) -> tuple[str, str]:
         """What a decider answers: ``route`` and its name, ``no_route``, ``no_opinion``, or the kind of its failure."""
         try:
-            answer = decider.decide(conversation, routes)
+            answer = asked.decider.decide(conversation, routes)
             name: Any = await answer if inspect.isawaitable(answer) else answer
         except DeciderError as error:
-            log.warning("decider failed", decider=kind, kind=error.kind, error=str(error))
+            self._failed(asked, str(error), None)
             return error.kind, ""
-        except Exception:  # a fault in a decision must not cost the client its answer
-            log.exception("decider failed", decider=kind)
+        except Exception as error:  # noqa: BLE001 - deciders are plugins, and none may cost a client its answer
+            self._failed(asked, repr(error), error)
             return "fault", ""
         if name is None:
             return "no_opinion", ""
         if name == NO_ROUTE:
             return "no_route", ""
         return ("route", name) if isinstance(name, str) else ("unknown_route", "")
+
+    def _failed(self, asked: _Asked, error: str, fault: Exception | None) -> None:
+        if count := asked.failures.happened():
+            log.warning("decider failed", decider=asked.kind, error=error, failures=count, exc_info=fault)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from pixiu_py.filters.llm.router.session_binding import Binding, decode, encode
+from pixiu_py.observability.seldom import Seldom
 from pixiu_py.stores.base import StoreError
 from pixiu_py.tasks import Tasks
 
@@ -30,8 +31,6 @@ log = structlog.get_logger("pixiu_py.filters.router")
 _ABREAST = 16
 #: How often a change is tried that others keep getting ahead of.
 _TRIES = 4
-#: Seconds between two lines in the log about a store that fails.
-_QUIET = 30.0
 
 
 class Change(Protocol):
@@ -77,7 +76,6 @@ class SessionStore:
         self._sliding = config.session_ttl == "sliding"
         self._max_pending = config.session_max_pending
         self._close_timeout = config.session_close_timeout
-        self._clock = context.clock
         self._events = context.metrics.counter(
             "pixiu_router_sessions_total",
             "Looks at and writes of sessions: hit, miss, error; store, store_error, dropped (too many wait).",
@@ -89,9 +87,7 @@ class SessionStore:
         self._flying: dict[str, Binding | None] = {}
         self._more = asyncio.Event()
         self._closing = False
-        # What failed since it was last said, and when that was.
-        self._failures = 0
-        self._told = float("-inf")
+        self._failures = Seldom(context.clock)
 
     @property
     def sliding(self) -> bool:
@@ -192,12 +188,7 @@ class SessionStore:
     def _failed(self, outcome: str, error: Exception) -> None:
         """Count it; say it once in a while, not for each request. What is no ``StoreError`` is a fault of the store."""
         self._events.inc((outcome,))
-        self._failures += 1
-        now = self._clock()
-        if now - self._told >= _QUIET:
+        if failures := self._failures.happened():
             fault = None if isinstance(error, StoreError) else error
             reason = repr(fault) if fault else str(error)
-            log.warning(
-                "session store failed, going on without", reason=reason, failures=self._failures, exc_info=fault
-            )
-            self._failures, self._told = 0, now
+            log.warning("session store failed, going on without", reason=reason, failures=failures, exc_info=fault)

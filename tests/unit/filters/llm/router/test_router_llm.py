@@ -18,7 +18,7 @@ from pixiu_py.filters.llm.router.decider import NO_ROUTE, DeciderError
 from pixiu_py.filters.llm.router.llm import LlmDecider
 from pixiu_py.filters.llm.router.model import Preference, RouterModel
 from tests.fakes.actions import respond, stall
-from tests.fakes.bodies import chat, error
+from tests.fakes.bodies import chat, error, rate_limited
 from tests.fakes.clusters import cluster_context, endpoint_config
 from tests.fakes.exchange import make_context
 from tests.fakes.upstream import Action, Upstream
@@ -123,6 +123,21 @@ async def test_after_failures_it_is_left_alone_for_a_while() -> None:
                 await decider.decide(HELLO, ROUTES)
             kinds.append(caught.value.kind)
         assert kinds == ["status_400", "status_500", "status_500", "resting"]
+        clock.now += 5.0
+        assert await decider.decide(HELLO, ROUTES) == "code"
+        await decider.close()
+
+
+async def test_model_that_is_asked_too_often_is_left_alone_at_once() -> None:
+    """A 429 is a wish for a rest, and no failure."""
+    clock = Clock()
+    async with Upstream([rate_limited(), chat("code")]) as upstream:
+        config = RouterModel(endpoint=f"http://127.0.0.1:{upstream.port}/v1", failure_threshold=9, cooldown=5.0)
+        decider = LlmDecider(config, make_context(clock))
+        for kind in ("status_429", "resting"):
+            with pytest.raises(DeciderError) as caught:
+                await decider.decide(HELLO, ROUTES)
+            assert caught.value.kind == kind
         clock.now += 5.0
         assert await decider.decide(HELLO, ROUTES) == "code"
         await decider.close()

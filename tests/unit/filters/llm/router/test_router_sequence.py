@@ -93,6 +93,24 @@ async def test_failure_is_counted_and_the_next_is_asked(answer: Any, kind: str) 
     assert await find(answer) == (Found(None, "error"), {kind: 1})
 
 
+async def test_failures_are_said_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A router model that is down would fill the log otherwise: it fails for every request."""
+    said: list[dict[str, Any]] = []
+    log = "pixiu_py.filters.llm.router.sequence.log.warning"
+    monkeypatch.setattr(log, lambda event, **fields: said.append(fields))
+    now = [0.0]
+    context = make_context(lambda: now[0])
+    context.registry = Registry()
+    context.registry.add(Scripted)
+    deciders = Deciders(RouterConfig(deciders=[DeciderRef(name="scripted", config=DeciderError("timeout"))]), context)
+    await deciders.start()
+    for _ in range(5):
+        await deciders.find(Conversation(), ROUTES)
+    now[0] += 30.0
+    await deciders.find(Conversation(), ROUTES)
+    assert [fields["failures"] for fields in said] == [1, 5]
+
+
 async def test_nobody_with_an_opinion() -> None:
     assert (await find(None, None))[0] == Found(None, "no_match")
 
