@@ -31,6 +31,8 @@ T = TypeVar("T")
 Script = Callable[[list[str], list[str | bytes | int]], Awaitable[Any]]
 
 _DEFAULT_PORT = 6379
+#: The driver has no class of its own for this.
+_NO_SUCH_DATABASE = "DB index is out of range"
 #: How many keys one step of a scan looks at.
 _SCAN_STEP = 500
 #: Characters that mean something in a pattern of SCAN.
@@ -113,14 +115,15 @@ class RedisLink:
         self._rest = Rest(config.rest, clock)
 
     async def start(self) -> None:
-        """Try it. A Redis that is not there yet is no reason not to start; one that refuses the password is.
+        """Try it. A Redis that is not there yet is no reason not to start; one that refuses the password or database is.
 
         Raises ``StartError``.
         """
         try:
             await self.ask("PING")
         except StoreError as error:
-            if isinstance(error.__cause__, self._errors.AuthenticationError):
+            refused = isinstance(error.__cause__, self._errors.AuthenticationError)
+            if refused or _NO_SUCH_DATABASE in str(error):
                 raise StartError(str(error)) from error
             log.warning("redis cannot be reached yet", reason=str(error))
 

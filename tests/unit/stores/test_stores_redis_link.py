@@ -209,6 +209,15 @@ async def test_password_is_sent_and_never_shown(capfd: pytest.CaptureFixture[str
     assert "hunter" not in "".join(capfd.readouterr())
 
 
+async def test_database_that_there_is_not_stops_the_start() -> None:
+    """Nor does waiting mend this."""
+    with redis_server() as server:
+        store = RedisStore(RedisConfig(url=Secret(server.url[: -len("/0")] + "/99")))
+        with pytest.raises(StartError, match="out of range"):
+            await store.start()
+        await store.close()
+
+
 async def test_unix_socket(tmp_path: Path) -> None:
     """A Redis on the same machine needs no port."""
     path = tmp_path / "r.sock"

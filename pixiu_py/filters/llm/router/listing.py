@@ -74,7 +74,10 @@ class Listing:
 
     def answer(self, path: str, cluster: Cluster | None) -> Response:
         """The list, or one of its entries, for a request that goes to ``cluster``."""
-        found = {name: self._entry(name, owner) for name, owner in self._models(cluster)}
+        owners: dict[str, str] = {}
+        for name, owner in self._models(cluster):
+            owners.setdefault(name, owner)
+        found = {name: self._entry(name, owner) for name, owner in owners.items()}
         if path == PATH:
             names = list(found)
             ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}

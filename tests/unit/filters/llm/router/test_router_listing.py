@@ -91,6 +91,15 @@ async def test_fields() -> None:
     assert missing.status == 404
 
 
+async def test_owner_is_who_serves_the_model() -> None:
+    """Also of one that a route or an alias names again; the aliases are this gateway's own."""
+    context = await make_context(serving("a", "small", provider="openai"), serving("b", "big"))
+    config = {**CODE, "model_aliases": {"fast": {"target": "small"}}}
+    body = Listing(decoded(ENTRY, config), context).answer("/v1/models", context.clusters.get("llm")).body
+    owners = {entry["id"]: entry["owned_by"] for entry in orjson.loads(bytes(body))["data"]}  # type: ignore[arg-type]
+    assert owners == {"small": "openai", "big": "llm", "fast": "pixiu-py"}
+
+
 async def test_switched_off_it_is_the_endpoints_business() -> None:
     async with started({"models": {"enable": False}}, await make_context(serving("a", "m"))) as router:
         assert await router.decode(make_exchange("GET", "/v1/models")) is None
