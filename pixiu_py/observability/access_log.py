@@ -174,7 +174,7 @@ def line(exchange: Exchange, now: float, wall: float) -> bytes:
             exchange.bytes_sent,
             b"%.3f" % ((exchange.first_byte - started) * 1e3) if exchange.first_byte else b"null",
             (now - started) * 1e3,
-            attempt if len(attempts) < 2 else b",".join([_attempt(attempt)[1] for attempt in attempts]),
+            attempt if len(attempts) < 2 else b",".join(map(_one_of_several, attempts)),
             b"" if usage is None else b',"usage":' + orjson.dumps(usage),
         )
     )
@@ -193,6 +193,14 @@ def _attempt(attempt: Attempt) -> tuple[bytes, bytes]:
     """The endpoint of an attempt, and all that is told of it."""
     endpoint, common = _common_of_attempt(attempt.endpoint_id, attempt.address, attempt.status, attempt.error)
     return endpoint, b'{%b,"ms":%.3f}' % (common, attempt.seconds * 1e3)
+
+
+def _one_of_several(attempt: Attempt) -> bytes:
+    """What is told of an attempt beside others, which may have been for other models."""
+    told = _attempt(attempt)[1]
+    if not attempt.model:
+        return told
+    return b'{"model":%b,%b' % (json.dumps(attempt.model[:_LONGEST_MODEL]).encode("ascii"), told[1:])
 
 
 # One for each endpoint, so that large clusters have their place; what is asked of few endpoints stays small.

@@ -128,7 +128,7 @@ def test_every_field_of_the_access_log_is_there() -> None:
     """And those of an attempt, and of the token counts."""
     (fields,) = tables(section(PAGE, "Access log"))
     exchange_ = make_exchange()
-    exchange_.attempts.append(exchange.Attempt("e", "127.0.0.1:1", "c"))
+    exchange_.attempts += [exchange.Attempt("e", "127.0.0.1:1", "c", model="m")] * 2
     exchange_.params[USAGE] = Usage()
     record = orjson.loads(line(exchange_, 1.0, 1.0))
     assert [name for row in fields for name in code(row[0])] == list(record)

@@ -41,7 +41,12 @@ def mock_model(label: str) -> str:
 
 
 def router_conf(
-    big: Any, small: Any, routing: Block | None = None, filters: Sequence[Block] = (), **router: Any
+    big: Any,
+    small: Any,
+    routing: Block | None = None,
+    filters: Sequence[Block] = (),
+    proxy: Block | None = None,
+    **router: Any,
 ) -> str:
     """A gateway before two endpoints, one for each model: requests with ``code`` go to big, with ``talk`` to small.
 
@@ -59,7 +64,7 @@ def router_conf(
         **router,
     }
     endpoints = [endpoint(big, "b", models=["big"]), endpoint(small, "s", models=["small"])]
-    return llm_conf(*endpoints, filters=[*filters, http_filter(ROUTER, **block)])
+    return llm_conf(*endpoints, proxy=proxy, filters=[*filters, http_filter(ROUTER, **block)])
 
 
 def shared(redis: Service, **more: Any) -> Block:

@@ -167,6 +167,12 @@ async def test_next_model_of_the_route_answers(gateway: StartGateway, fault: Any
     async with Upstream(fault) as big, Upstream(chat("fine")) as small:
         running = await gateway(router_conf(big, small, deciders=[RULES]))
         assert await ask(running, body("code", model="big")) == ("small", "code")
+        (line,) = await running.wait_log()
+        assert [(attempt["model"], attempt["endpoint"]) for attempt in line["attempts"]] == [
+            ("big", "b"),
+            ("small", "s"),
+        ]
+        assert line["model"] == "small"
 
 
 async def test_stream_that_begins_with_an_error_is_another_models(gateway: StartGateway) -> None:

@@ -18,7 +18,9 @@ from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.base import Store
 from pixiu_py.stores.redis import RedisConfig, RedisStore
 from tests.conftest import StartGateway
+from tests.fakes.actions import stall
 from tests.fakes.bodies import chat, chat_sse, error
+from tests.fakes.client import request
 from tests.fakes.conf import Block
 from tests.fakes.gateway import RunningGateway
 from tests.fakes.services import Service
@@ -207,6 +209,25 @@ async def test_request_that_all_failed_pins_nothing(gateway: StartGateway, cache
         assert reply.status == 500
         assert await served(running, "code") == "big"
         assert decider.asked == 2  # type: ignore[attr-defined]
+
+
+async def test_heartbeats_may_begin_before_anybody_knows_the_model(gateway: StartGateway, cache: Block) -> None:
+    """The head cannot tell it then; the log does, and the session is on the model that has answered in the end."""
+    release = asyncio.Event()
+    slow = stall(release, then=error(500))
+    async with Upstream([slow]) as big, Upstream([chat_sse("small"), chat("small")]) as small:
+        text = router_conf(big, small, {"session_cache": cache}, proxy={"heartbeat": "5ms"})
+        running = await gateway(text, make_decider())
+        path, body = says("chat", "code", stream=True)
+        async with running.client() as client:
+            await client.send(request("POST", path, {AFFINITY: "s1"}, orjson.dumps(body)))
+            head = await client.read_until(b": heartbeat")
+            release.set()
+            await client.read_until(b"[DONE]")
+        assert b"x-pixiu-model" not in head
+        (line,) = await running.wait_log()
+        assert (line["model"], [attempt["model"] for attempt in line["attempts"]]) == ("small", ["big", "small"])
+        assert await served(running, "code") == "small"
 
 
 async def test_id_stays_between_the_client_and_the_gateway(gateway: StartGateway) -> None:

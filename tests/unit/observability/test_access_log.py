@@ -97,7 +97,7 @@ def test_line_tells_the_whole_story() -> None:
         "total_ms": 2500,
         "attempts": [
             {"endpoint": "a", "address": "10.0.0.1:80", "status": 0, "error": "connect_failed", "ms": 1},
-            {"endpoint": "b", "address": "10.0.0.2:80", "status": 200, "error": "", "ms": 1500},
+            {"model": "gpt", "endpoint": "b", "address": "10.0.0.2:80", "status": 200, "error": "", "ms": 1500},
         ],
     }
 
@@ -153,6 +153,8 @@ def test_what_clients_make_up_is_not_remembered_at_any_length() -> None:
     exchange = make_exchange("GET", "/x")
     exchange.attempts = [Attempt("a", "h:1", "main", model="m" * 2**20)]
     assert fields(exchange)["model"] == "m" * 128
+    exchange.attempts *= 2
+    assert [attempt["model"] for attempt in fields(exchange)["attempts"]] == ["m" * 128] * 2
 
 
 # --- writing -------------------------------------------------------------------------------------------------------------
