@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pixiu_py.filters.llm.router.model import RouterModel
+from pixiu_py.filters.llm.router.prices import price_of
 from pixiu_py.filters.llm.router.rules import RulesConfig
 from pixiu_py.registry import did_you_mean
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_names(config: RouterConfig, clusters: Mapping[str, Cluster], report: BlockReport) -> None:
-    """Report each model that no endpoint serves, each cluster that is not there, and rules for routes that are not."""
+    """Report models that no endpoint serves, clusters that are not there, rules for routes that are not, missing prices."""
     if clusters:  # else the models are somewhere else
         served = [models for cluster in clusters.values() for models in _served(cluster)]
         for path, model in _models(config):
@@ -28,6 +29,7 @@ def check_names(config: RouterConfig, clusters: Mapping[str, Cluster], report: B
         if router.cluster in clusters:
             _check_served(f"{path}.model", router.model, _served(clusters[router.cluster]), report)
     _check_rules(config, report)
+    _check_prices(config, report)
 
 
 def _served(cluster: Cluster) -> list[set[str]]:
@@ -80,3 +82,16 @@ def _check_rules(config: RouterConfig, report: BlockReport) -> None:
             if rule.route and rule.route not in routes:
                 message = f"No route is named {rule.route!r}{did_you_mean(rule.route, routes)}"
                 report.warning(f"deciders[{index}].rules[{at}].route", message)
+
+
+def _check_prices(config: RouterConfig, report: BlockReport) -> None:
+    """A model without a price is never the cheapest. Those of a catalogue are not known yet."""
+    source = next((source for source in config.model_metrics_sources if source.provider == "static"), None)
+    if source is None:
+        return
+    for index, route in enumerate(config.routing_preferences):
+        for at, model in enumerate(route.models if route.prefer == "cheapest" else ()):
+            alias = config.model_aliases.get(model)
+            if price_of(source.prices, alias.target if alias is not None else model) is None:
+                message = f"No price is given for {model!r}, so it comes last"
+                report.warning(f"routing_preferences[{index}].models[{at}]", message)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,12 @@ class Rates:
         return self.input * discount if self.cache_read is None else self.cache_read
 
 
+def price_of(prices: Mapping[str, T], model: str) -> T | None:
+    """What stands there for a model by its full name, else by what comes after its first slash; None: nothing."""
+    found = prices.get(model)
+    return prices.get(model.partition("/")[2]) if found is None else found
+
+
 class Prices:
     """The latest good data."""
 
@@ -29,8 +38,8 @@ class Prices:
         self._rates: Mapping[str, Rates] = rates or {}
 
     def of(self, model: str) -> Rates | None:
-        """The rates of a model by its full name, else by what stands behind its first slash; None: unknown."""
-        return self._rates.get(model) or self._rates.get(model.partition("/")[2])
+        """The rates of a model; None: unknown."""
+        return price_of(self._rates, model)
 
     def replace(self, rates: Mapping[str, Rates]) -> None:
         """Newer data, all of it."""

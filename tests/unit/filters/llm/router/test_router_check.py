@@ -98,3 +98,16 @@ def test_rule_for_a_route_that_is_not_there_is_worth_a_warning() -> None:
     router = {"routing_preferences": [ROUTE], "deciders": [{"type": "rules", "rules": rules}]}
     _, warnings = read(router, [])
     assert warnings == ["deciders[0].rules[0].route: No route is named 'cod'; did you mean 'code'?"]
+
+
+def test_model_without_a_price_is_worth_a_warning_where_the_cheapest_is_wanted() -> None:
+    """It is never that. Aliases are resolved, and a name counts without what stands before its slash."""
+    cheapest = {**ROUTE, "models": ["big", "fast", "acme/tiny"], "selection_policy": {"prefer": "cheapest"}}
+    prices = {name: {"input": 1, "output": 1} for name in ("small", "tiny")}
+    router = {
+        "model_aliases": {"fast": {"target": "small"}},
+        "routing_preferences": [ROUTE | {"name": "other"}, cheapest],
+        "model_metrics_sources": [{"type": "cost", "provider": "static", "prices": prices}],
+    }
+    _, warnings = read(router, [])
+    assert warnings == ["routing_preferences[1].models[0]: No price is given for 'big', so it comes last"]
