@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from pixiu_py.errors import BodyTimeout, BodyTooLarge, DownstreamError
+
+if TYPE_CHECKING:
+    from pixiu_py.http.passage import Passage
 
 
 class Sink(Protocol):
@@ -36,6 +39,12 @@ class FramedSink(Sink, Protocol):
 
     def write_framed(self, framed: bytes, chunk: bytes) -> bool:
         """``write(chunk)``, when ``framed`` is that chunk with its size line and its line end."""
+
+    def passage(self) -> Passage | None:
+        """The way past this sink for chunks that it would only pass on; None: there is none now, or never.
+
+        It holds until the sink is given something else.
+        """
 
 
 class Body(Protocol):

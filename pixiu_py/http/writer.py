@@ -21,6 +21,7 @@ import structlog
 
 from pixiu_py.errors import ClientGone, GatewayError
 from pixiu_py.http.headers import DATE, LENGTH, REQUEST_ID, Headers, Raw, encode, kind_of
+from pixiu_py.http.passage import Passage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -240,6 +241,13 @@ class ResponseWriter:
         self._exchange.bytes_sent += len(chunk)
         transport.write(framed)
         return not protocol._paused
+
+    def passage(self) -> Passage | None:
+        """See ``FramedSink.passage``."""
+        transport = self._protocol.transport
+        if not self._chunked or self._chain is not None or self._head or transport is None:
+            return None
+        return Passage(self._protocol, transport, self._exchange)
 
     def finish(self, chunk: bytes = b"") -> None:
         """See ``Sink.finish``."""

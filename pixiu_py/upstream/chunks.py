@@ -9,6 +9,24 @@ from __future__ import annotations
 import re
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n").match
+#: Chunks below this size, framing included, are recognised by their first line.
+SHORT = 4096
+
+
+def _short_chunks() -> tuple[tuple[bytes, int, int], ...]:
+    table = [(b"none has this length", 0, 0)] * SHORT
+    for size in range(1, SHORT):
+        line = b"%x\r\n" % size
+        length = len(line) + size + 2
+        if length < SHORT:
+            table[length] = line, len(line), size
+    return tuple(table)
+
+
+#: By the length of a whole chunk with its framing: the line that it begins with when its size is written in the usual way,
+#: the length of that line, and the size. Two comparisons then tell a whole chunk, where a pattern and a number cost three
+#: times as much.
+SHORT_CHUNKS = _short_chunks()
 
 
 def one_chunk(framed: bytes) -> bytes | None:

@@ -14,15 +14,14 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from pixiu_py.errors import PixiuError, UpstreamReset, UpstreamTimeout
 from pixiu_py.http.body import take_buffered
-from pixiu_py.upstream.chunks import one_chunk
+from pixiu_py.upstream.chunks import SHORT, SHORT_CHUNKS, one_chunk
 from pixiu_py.upstream.protocol import ResponseProtocol
 from pixiu_py.upstream.response import UpstreamResponse
 from pixiu_py.upstream.response_head import KnownResponses, ResponseMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pixiu_py.http.body import Sink
+    from pixiu_py.http.passage import Passage
 
 #: Bodies below this are joined with the head into one write.
 JOIN_LIMIT = 64 * 1024
@@ -41,7 +40,16 @@ class Owner(Protocol):
 class UpstreamConnection(ResponseProtocol):
     """A client connection to one endpoint."""
 
-    __slots__ = ("_first_byte_timeout", "_full", "_owner", "_sink", "_uploading", "_write_framed", "served")
+    __slots__ = (
+        "_first_byte_timeout",
+        "_full",
+        "_now",
+        "_owner",
+        "_passage",
+        "_sink",
+        "_uploading",
+        "served",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner, heads: KnownResponses | None = None) -> None:
         super().__init__(loop, ResponseMemory(heads if heads is not None else KnownResponses()))
@@ -49,8 +57,9 @@ class UpstreamConnection(ResponseProtocol):
         #: Requests answered so far: above 0, the connection is a reused one.
         self.served = 0
         self._sink: Sink | None = None
-        #: See ``FramedSink``; None when the sink takes no framing.
-        self._write_framed: Callable[[bytes, bytes], bool] | None = None
+        #: The way past the sink for the next chunk, if it comes whole. None whenever that could not be passed on as it is.
+        self._passage: Passage | None = None
+        self._now = loop.time
         #: The sink has no room: nothing is taken from the endpoint until it has.
         self._full = False
         self._uploading = False
@@ -145,7 +154,6 @@ class UpstreamConnection(ResponseProtocol):
         """
         serial = self.served
         self._sink = sink
-        self._write_framed = getattr(sink, "write_framed", None)
         try:
             self._pump()
             if self.served == serial and not self._payload.total_bytes:
@@ -179,24 +187,55 @@ class UpstreamConnection(ResponseProtocol):
                 self._pause_transport_reading()  # resumed with the parser
 
     def data_received(self, data: bytes) -> None:
-        """Hand a chunk that came whole to the sink; anything else is parsed first. The hot path of every stream."""
-        sink = self._sink
-        if sink is not None and self._aligned and not (self._full or self._parser_paused or self._error is not None):
-            chunk = one_chunk(data)
-            if chunk is not None:
-                self._deadline.extend(self._idle_timeout)
-                try:
-                    write = self._write_framed
-                    if not (write(data, chunk) if write is not None else sink.write(chunk)):
+        """Send a chunk that came whole on to the client; anything else is looked at first. The hot path of every stream."""
+        passage = self._passage
+        if passage is not None:
+            length = len(data)
+            if length < SHORT:
+                line, begin, size = SHORT_CHUNKS[length]
+                transport = passage.transport
+                if data[:begin] == line and data[passage.cut :] == passage.ends and not transport.is_closing():
+                    idle = self._idle_timeout
+                    if idle:
+                        now = self._now
+                        self._deadline.at = now() + idle
+                    watch = passage.watch
+                    watch(data)
+                    passage.exchange.bytes_sent += size
+                    transport.write(data)
+                    if passage.protocol._paused:
                         self._hold()
-                except PixiuError as error:
-                    self.fail(error)
-                return
-        super().data_received(data)
+                    return
+            self._passage = None
+        if not self._relayed(data):
+            ResponseProtocol.data_received(self, data)  # super() would cost the straight way something, too
+
+    def _relayed(self, data: bytes) -> bool:
+        """Hand a chunk that came whole to the sink. False: it is for the parser."""
+        sink = self._sink
+        if sink is None or not self._aligned or self._full or self._parser_paused or self._error is not None:
+            return False
+        chunk = one_chunk(data)
+        if chunk is None:
+            return False
+        self._deadline.extend(self._idle_timeout)
+        write = getattr(sink, "write_framed", None)
+        try:
+            if not (write(data, chunk) if write is not None else sink.write(chunk)):
+                self._hold()
+                return True
+        except PixiuError as error:
+            self.fail(error)
+            return True
+        grant = getattr(sink, "passage", None)
+        if grant is not None:
+            self._passage = grant()
+        return True
 
     def _hold(self) -> None:
         """The sink is full: the client is the slow one now, and its own limit applies."""
         self._full = True
+        self._passage = None
         self._deadline.clear()
         self._pause_transport_reading()
         self._wake()
@@ -268,7 +307,7 @@ class UpstreamConnection(ResponseProtocol):
 
     def abort(self) -> None:
         """See ``ResponseProtocol.abort``."""
-        self._sink = None
+        self._sink = self._passage = None
         super().abort()
 
     def abandon(self) -> None:
@@ -285,7 +324,7 @@ class UpstreamConnection(ResponseProtocol):
 
     def _complete(self) -> None:
         self._finished = True
-        self._sink = None
+        self._sink = self._passage = None
         self.served += 1
         self._deadline.clear()
         reusable = self._is_reusable()

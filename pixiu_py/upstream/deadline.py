@@ -13,12 +13,13 @@ class Deadline:
     early. So a connection that serves a thousand requests a second starts a timer now and then, not three for each.
     """
 
-    __slots__ = ("_at", "_fires_at", "_loop", "_passed", "_phase", "_timer")
+    __slots__ = ("_fires_at", "_loop", "_passed", "_phase", "_timer", "at")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, passed: Callable[[str], None]) -> None:
         self._loop = loop
         self._passed = passed
-        self._at = 0.0
+        #: The loop's time at which the limit runs out; 0: there is none. May be moved to a later time where there is one.
+        self.at = 0.0
         self._phase = ""
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = 0.0
@@ -26,41 +27,41 @@ class Deadline:
     def set(self, seconds: float, phase: str) -> None:
         """A limit from now on; 0 seconds: none."""
         if not seconds:
-            self._at = 0.0
+            self.at = 0.0
             return
         self._phase = phase
-        self._at = self._loop.time() + seconds
-        if self._timer is None or self._fires_at > self._at:
+        self.at = self._loop.time() + seconds
+        if self._timer is None or self._fires_at > self.at:
             self._start_timer()
 
     def extend(self, seconds: float) -> None:
         """Count the limit from now on, where there is one. Only for a limit that is no shorter than the one before."""
-        if self._at and seconds:
-            self._at = self._loop.time() + seconds
+        if self.at and seconds:
+            self.at = self._loop.time() + seconds
 
     def clear(self) -> None:
         """No limit."""
-        self._at = 0.0
+        self.at = 0.0
 
     def close(self) -> None:
         """No limit, and no timer: it will not be needed again."""
-        self._at = 0.0
+        self.at = 0.0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _on_timer(self) -> None:
         self._timer = None
-        if not self._at:
+        if not self.at:
             return
-        if self._loop.time() < self._at:
+        if self._loop.time() < self.at:
             self._start_timer()
             return
-        self._at = 0.0
+        self.at = 0.0
         self._passed(self._phase)
 
     def _start_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._fires_at = self._at  # a short timer of uvloop's cannot say so itself
-        self._timer = self._loop.call_at(self._at, self._on_timer)
+        self._fires_at = self.at  # a short timer of uvloop's cannot say so itself
+        self._timer = self._loop.call_at(self.at, self._on_timer)

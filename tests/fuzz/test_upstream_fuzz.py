@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pixiu_py.errors import UpstreamError
+from pixiu_py.http.passage import Passage
 from pixiu_py.upstream.connection import UpstreamConnection
 from tests.fakes.exchange import ListSink
 
@@ -107,6 +109,34 @@ class Framed(ListSink):
         return self.write(chunk)
 
 
+class Passable(Framed):
+    """Lets them pass, once it has seen one; everything ends up in one row, so that an order that was changed would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = 0
+        self._paused = False
+
+    def passage(self) -> Passage:
+        return Passage(cast(Any, self), cast(Any, PassedWire(self)), cast(Any, SimpleNamespace(bytes_sent=0)))
+
+
+class PassedWire:
+    """The client's transport behind a passage."""
+
+    def __init__(self, sink: Passable) -> None:
+        self._sink = sink
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, framed: bytes) -> None:
+        line, _, rest = framed.partition(b"\r\n")
+        assert len(rest) == int(line, 16) + 2
+        self._sink.passed += 1
+        self._sink.write(rest[:-2])
+
+
 async def outcome(connection: UpstreamConnection, pieces: list[bytes], sink: ListSink) -> tuple[Any, ...]:
     """What came of one response."""
     connection.send(b"", b"")
@@ -146,7 +176,7 @@ async def run(kind: type[UpstreamConnection], make_sink: type[ListSink], sent: l
     return seen
 
 
-@pytest.mark.parametrize("make_sink", [ListSink, Framed])
+@pytest.mark.parametrize("make_sink", [ListSink, Framed, Passable])
 @given(sent=st.lists(responses(), min_size=1, max_size=5))
 @example(sent=[[WHOLE % (b"00", 2, b"{}")], [WHOLE % (b"01", 3, b"{} ")], [STREAM, b"2\r\nhi\r\n", LAST]])
 @example(sent=[[STREAM + b"2\r\nhi\r\n", b"2\r\nhi\r\n", b"2\r\nh", b"i\r\n", b"2\r\nhi\r\n", LAST]])
@@ -166,3 +196,18 @@ def test_shortcuts_are_taken() -> None:
     sent = [[WHOLE % (b"00", 2, b"{}")], [WHOLE % (b"01", 2, b"[]")], [STREAM + b"1\r\na\r\n", b"1\r\nb\r\n", LAST]]
     asyncio.run(run(UpstreamConnection, Counting, sent))
     assert taken == [b"b"]
+
+
+def test_passages_are_used() -> None:
+    """The same for those: the first chunk goes through the sink, and so does one that is written in an unusual way."""
+    sinks: list[Passable] = []
+
+    class Kept(Passable):
+        def __init__(self) -> None:
+            super().__init__()
+            sinks.append(self)
+
+    pieces = [STREAM + b"1\r\na\r\n", b"1\r\nb\r\n", b"1\r\nc\r\n", b"A\r\n0123456789\r\n", b"1\r\nd\r\n", LAST]
+    asyncio.run(run(UpstreamConnection, Kept, [pieces]))
+    (sink,) = sinks
+    assert (sink.content, sink.passed) == (b"abc0123456789d", 2)

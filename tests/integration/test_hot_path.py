@@ -40,7 +40,7 @@ DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 #: little room. Raise them only with a reason.
 CALLS_PER_REQUEST = 102
 CALLS_PER_NEW_REQUEST = 127
-CALLS_PER_EVENT = 5
+CALLS_PER_EVENT = 1
 
 
 class Wire(asyncio.Transport):

@@ -193,6 +193,34 @@ async def test_framing_is_dropped_where_the_client_gets_none() -> None:
     assert (await sent(Framed(), chain=upper())).content.startswith(b"3\r\nONE\r\n3\r\nTWO\r\n")
 
 
+async def test_passage_is_granted_where_a_chunk_would_go_out_as_it_came() -> None:
+    """Not before the head has gone, nor where there is no such framing, nor past a filter that has a say."""
+
+    class Asking:
+        def __init__(self, length: int | None = None) -> None:
+            self.length = length
+            self.granted: list[bool] = []
+
+        async def pipe(self, sink: Any) -> None:
+            self.granted.append(sink.passage() is not None)
+            sink.write(b"one")
+            self.granted.append(sink.passage() is not None)
+            sink.finish(b"two" if self.length else b"")
+
+        def abort(self) -> None:
+            """Nothing to let go of."""
+
+    async def granted(length: int | None = None, **options: Any) -> list[bool]:
+        body = Asking(length)
+        await sent(body, **options)
+        return body.granted
+
+    assert await granted() == [False, True]
+    assert await granted(6) == [False, False]
+    assert await granted(version=(1, 0)) == [False, False]
+    assert await granted(chain=upper()) == [False, False]
+
+
 async def test_first_byte_is_noted_once() -> None:
     """For the access log."""
     line = Line()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pixiu_py.upstream.chunks import head_size, one_chunk, whole_chunks
+from pixiu_py.upstream.chunks import SHORT, SHORT_CHUNKS, head_size, one_chunk, whole_chunks
 
 
 @pytest.mark.parametrize("framed", [b"2\r\nhi\r\n", b"A\r\n0123456789\r\n", b"a\r\n0123456789\r\n", b"02\r\n\r\n\r\n"])
@@ -67,3 +67,18 @@ def test_whole_chunks_end_with_the_bytes() -> None:
 def test_size_of_a_head(data: bytes, size: int) -> None:
     """Of one with usual line ends: the parser lets others pass, and would see the end elsewhere."""
     assert head_size(data) == size
+
+
+def test_table_of_short_chunks_is_right_for_every_length() -> None:
+    """A chunk that begins with its length's line is the one whole chunk that the strict reading finds."""
+    known = 0
+    for length, (line, begin, size) in enumerate(SHORT_CHUNKS):
+        framed = line + b"x" * size + b"\r\n"
+        if size:
+            known += 1
+            assert (len(framed), begin, one_chunk(framed)) == (length, len(line), b"x" * size)
+        else:
+            assert b"x" * length != line  # nothing is taken for such a chunk
+            assert not begin
+    assert len(SHORT_CHUNKS) == SHORT
+    assert known > SHORT - 10

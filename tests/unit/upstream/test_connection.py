@@ -6,11 +6,14 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 
 from pixiu_py.errors import ClientGone, UpstreamError, UpstreamProtocolError, UpstreamReset, UpstreamTimeout
+from pixiu_py.http.passage import Passage
 from pixiu_py.upstream.connection import UpstreamConnection
 from pixiu_py.upstream.protocol import READ_LIMIT
 from pixiu_py.upstream.response import UpstreamResponse
@@ -199,6 +202,93 @@ async def test_full_sink_gets_no_parser_backlog(peer: Peer) -> None:
     sink.opened.set()
     await asyncio.wait_for(piping, PATIENCE)
     assert len(sink.content) == len(body) // 1000 * 1000
+
+
+class Client:
+    """A client's transport and protocol, and a sink that lets chunks pass to it."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.room_for = 1000
+        self.closing = False
+        self.drained = asyncio.Event()
+        self.exchange = SimpleNamespace(bytes_sent=0)
+
+    @property
+    def _paused(self) -> bool:
+        return len(self.sent) > self.room_for
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def passage(self) -> Passage:
+        return Passage(cast(Any, self), cast(Any, self), cast(Any, self.exchange))
+
+    def write(self, data: bytes) -> bool:
+        if self.closing:
+            raise ClientGone("the client closed its connection")
+        self.sent += data
+        return not self._paused
+
+    async def drain(self) -> None:
+        await self.drained.wait()
+
+    def flush_head(self) -> None:
+        """There is none."""
+
+    def finish(self, data: bytes = b"") -> None:
+        self.sent += data + b"."
+
+
+async def passing(peer: Peer) -> tuple[UpstreamConnection, Client, asyncio.Task[None]]:
+    """A response whose chunks have begun to go past the sink: a to it, the others in their framing."""
+    connection = await peer.ask()
+    client = Client()
+    peer.send(CHUNKED)
+    piping = start((await response_to(connection, idle=PATIENCE)).pipe(client))
+    await asyncio.sleep(0)
+    for letter in (b"a", b"b", b"c"):
+        connection.data_received(chunk(letter))
+    assert client.sent == b"a" + chunk(b"b") + chunk(b"c")
+    return connection, client, piping
+
+
+async def test_chunk_that_passes_the_sink_is_counted_and_prolongs_the_limit(peer: Peer) -> None:
+    """It goes on in its framing; the end comes the usual way."""
+    connection, client, piping = await passing(peer)
+    connection._deadline.at = before = connection._deadline.at - 1  # as if some time had passed
+    connection.data_received(chunk(b"four"))
+    assert connection._deadline.at > before
+    connection.data_received(LAST_CHUNK)
+    await asyncio.wait_for(piping, PATIENCE)
+    assert client.sent == b"a" + chunk(b"b") + chunk(b"c") + chunk(b"four") + b"."
+    assert client.exchange.bytes_sent == 6
+    assert peer.owner.released == [connection]
+
+
+async def test_client_that_is_slow_stops_what_passes_the_sink(peer: Peer) -> None:
+    """The endpoint is not read until there is room, and nothing is lost or out of order then."""
+    connection, client, piping = await passing(peer)
+    client.room_for = len(client.sent)
+    connection.data_received(chunk(b"full"))
+    assert connection.transport is not None
+    assert not connection.transport.is_reading()
+    connection.data_received(chunk(b"more") + LAST_CHUNK)
+    assert client.sent.endswith(chunk(b"full"))
+    client.room_for = 1000
+    client.drained.set()
+    await asyncio.wait_for(piping, PATIENCE)
+    assert client.sent.endswith(chunk(b"full") + b"more.")
+
+
+async def test_nothing_passes_to_a_client_that_has_gone(peer: Peer) -> None:
+    """The sink is asked, and says so."""
+    connection, client, piping = await passing(peer)
+    client.closing = True
+    connection.data_received(chunk(b"x"))
+    with pytest.raises(ClientGone):
+        await asyncio.wait_for(piping, PATIENCE)
+    await peer.lost()
 
 
 async def test_sink_that_fails_ends_the_connection(peer: Peer) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.dialect import Dialect
     from pixiu_py.http.body import Body, Sink
     from pixiu_py.http.exchange import Exchange
+    from pixiu_py.http.passage import Passage
 
 #: What an event ends with: an empty line, in each of the ways in which lines may end (CRLF CRLF ends with the second).
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
@@ -27,22 +28,34 @@ _TAIL = 8
 class EventStreamSink:
     """Passes whole events on to the client's sink, and remembers the last ones."""
 
-    __slots__ = ("_limit", "_next_framed", "_rest", "_sink", "_tail")
+    __slots__ = ("_limit", "_next_framed", "_next_passage", "_rest", "_sink", "_tail")
 
     def __init__(self, sink: Sink, limit: int) -> None:
         self._sink = sink
         #: An event longer than this is sent on in pieces.
         self._limit = limit
         self._rest = b""
-        self._tail: deque[bytes] = deque(maxlen=_TAIL)
+        #: What was sent last; by itself what came through a passage, in its framing; all other as a tuple of one.
+        self._tail: deque[bytes | tuple[bytes]] = deque(maxlen=_TAIL)
         self._next_framed: Callable[[bytes, bytes], bool] | None = getattr(sink, "write_framed", None)
+        self._next_passage: Callable[[], Passage | None] | None = getattr(sink, "passage", None)
 
     def write_framed(self, framed: bytes, chunk: bytes) -> bool:
         """See ``FramedSink.write_framed``."""
         if self._rest or self._next_framed is None or not chunk.endswith(_ENDS):
             return self.write(chunk)
-        self._tail.append(chunk)
+        self._tail.append((chunk,))
         return self._next_framed(framed, chunk)
+
+    def passage(self) -> Passage | None:
+        """See ``FramedSink.passage``: for chunks that end as the last one did, while nothing is held."""
+        if self._rest or self._next_passage is None or not self._tail:
+            return None
+        passage = self._next_passage()
+        if passage is not None:
+            last = _data(self._tail[-1])
+            passage.only(next((end for end in _ENDS if last.endswith(end)), _ENDS[0]), self._tail.append)
+        return passage
 
     def write(self, chunk: bytes) -> bool:
         """See ``Sink.write``."""
@@ -53,7 +66,7 @@ class EventStreamSink:
             chunk = self._whole_events(chunk)
             if not chunk:
                 return True
-        self._tail.append(chunk)
+        self._tail.append((chunk,))
         return self._sink.write(chunk)
 
     def _whole_events(self, chunk: bytes) -> bytes:
@@ -78,12 +91,12 @@ class EventStreamSink:
     @property
     def torn(self) -> bool:
         """True when a piece of a very long event was the last to be sent: whatever follows would be taken for its rest."""
-        return bool(self._tail) and not self._tail[-1].endswith(_ENDS)
+        return bool(self._tail) and not _data(self._tail[-1]).endswith(_ENDS)
 
     @property
     def last_events(self) -> bytes:
         """The last events, what is held included."""
-        return b"".join(self._tail) + self._rest
+        return b"".join(map(_data, self._tail)) + self._rest
 
     def whole_rest(self) -> bytes:
         """What came with the end of the response, as far as it is whole events."""
@@ -93,6 +106,11 @@ class EventStreamSink:
         """What is held of an unfinished event."""
         rest, self._rest = self._rest, b""
         return rest
+
+
+def _data(piece: bytes | tuple[bytes]) -> bytes:
+    """A piece of the tail, without the framing that it may have."""
+    return piece[0] if isinstance(piece, tuple) else piece[piece.index(b"\n") + 1 : -2]
 
 
 def _end_of_events(data: bytes) -> int:

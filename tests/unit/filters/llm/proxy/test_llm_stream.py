@@ -13,6 +13,7 @@ from pixiu_py.filters.llm.proxy.stream import EventStreamBody, EventStreamSink
 from pixiu_py.filters.proxy import TimedBody
 from pixiu_py.http.body import Sink
 from pixiu_py.http.exchange import Exchange
+from pixiu_py.http.passage import Passage
 from tests.fakes.bodies import DONE, chat_events, chunk_event
 from tests.fakes.exchange import ListSink, make_exchange
 
@@ -207,6 +208,42 @@ def test_whole_event_keeps_its_framing() -> None:
     assert sink.chunks == [b"data: 1\n\n", b"data: 2\n\n", b"data: 3\n\n"]
     assert sink.framed == [b"9\r\ndata: 1\n\n\r\n", b"9\r\ndata: 3\n\n\r\n"]
     assert events.last_events == sink.content
+
+
+class Passable(ListSink):
+    """Lets whole chunks pass."""
+
+    def passage(self) -> Passage:
+        return Passage(cast(Any, None), cast(Any, None), cast(Any, None))
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+def test_events_that_pass_are_remembered_without_their_framing(end: bytes) -> None:
+    """They tell whether the stream was complete, as any other does; what they have to end with is what the last one did."""
+    events = EventStreamSink(cast(Any, Passable()), LIMIT)
+    assert events.passage() is None  # nothing has been seen of this stream
+    events.write(b"data: 1" + end)
+    passage = events.passage()
+    assert passage is not None
+    framed = b"%x\r\ndata: 2%b\r\n" % (7 + len(end), end)
+    assert framed[passage.cut :] == passage.ends
+    passage.watch(framed)
+    assert (events.last_events, events.torn) == (b"data: 1" + end + b"data: 2" + end, False)
+
+
+def test_nothing_passes_what_is_held() -> None:
+    """An event that goes on in the next chunk would be torn apart."""
+    events = EventStreamSink(cast(Any, Passable()), LIMIT)
+    events.write(b"data: 1\n\ndata: 2\n")
+    assert events.passage() is None
+    events.write(b"\n")
+    assert events.passage() is not None
+
+
+def test_sink_that_lets_nothing_pass_is_not_passed() -> None:
+    events = EventStreamSink(cast(Any, ListSink()), LIMIT)
+    events.write(b"data: 1\n\n")
+    assert events.passage() is None
 
 
 def test_sink_that_takes_no_framing_gets_none() -> None:
