@@ -50,28 +50,36 @@ def saturate(target: Target, body: Path, seconds: int, connections: int, *, new:
     return Saturation(seen["requests"], seen["microseconds"] / 1e6, seen["p99_us"] / 1e6)
 
 
-async def closed_loop(target: Target, connections: int, seconds: float, read: Callable[[], float]) -> float:
-    """How much ``read()`` goes up per request while every connection asks again as soon as it is answered.
+async def closed_loop(
+    target: Target, connections: int, seconds: float, read: Callable[[], float], *, busy: int = 0, before: int = 1
+) -> float:
+    """How much ``read()`` goes up per request while so many requests are always under way: ``busy``, or one per connection.
 
-    Unlike ``wrk``, it opens all connections and has each of them answered once before it begins to count.
+    Unlike ``wrk``, it opens all connections and has each of them answered ``before`` times before it begins to count. Each
+    request takes the connection that has been idle for longest.
     """
     request = chat_request(target)
     clients = [await Client.connect(target) for _ in range(connections)]
     try:
         async with asyncio.timeout(60 + seconds):
-            await asyncio.gather(*(client.send(request) for client in clients))
-            before, deadline = read(), time.monotonic() + seconds
-            counts = await asyncio.gather(*(_ask_until(client, request, deadline) for client in clients))
-            return (read() - before) / sum(counts)
+            for _ in range(before):
+                await asyncio.gather(*(client.send(request) for client in clients))
+            began, deadline = read(), time.monotonic() + seconds
+            idle = deque(clients)
+            asking = [_ask_until(idle, request, deadline) for _ in range(busy or connections)]
+            counts = await asyncio.gather(*asking)
+            return (read() - began) / sum(counts)
     finally:
         for client in clients:
             client.close()
 
 
-async def _ask_until(client: Client, request: bytes, deadline: float) -> int:
+async def _ask_until(idle: deque[Client], request: bytes, deadline: float) -> int:
     count = 0
     while time.monotonic() < deadline:
+        client = idle.popleft()
         await client.send(request)
+        idle.append(client)
         count += 1
     return count
 

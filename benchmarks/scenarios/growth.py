@@ -23,6 +23,13 @@ class Case:
     routes: int = 1
     endpoints: int = 2
     connections: int = 64
+    #: Requests under way at any time; 0: one per connection.
+    busy: int = 0
+
+    @property
+    def before(self) -> int:
+        """Requests per connection before it counts: every endpoint is to have been asked, so that opening does not count."""
+        return 2 + self.endpoints // self.connections
 
 
 CASES = (
@@ -31,7 +38,8 @@ CASES = (
     Case("routes_10000", "10,000 routes", routes=10_000),
     Case("endpoints_1000", "1,000 endpoints", endpoints=1000),
     Case("connections_10", "10 connections", connections=10),
-    Case("connections_2000", "2,000 connections", connections=2000),
+    Case("connections_2000", "2,000 connections, all busy", connections=2000),
+    Case("connections_2000_busy_64", "2,000 connections, 64 busy", connections=2000, busy=64),
 )
 TITLE = "CPU per request as things grow in number"
 METRICS = tuple(Metric(case.key, case.title, "µs") for case in CASES)
@@ -66,5 +74,12 @@ def run(bench: Bench) -> Result:
 
 def _measure(bench: Bench, subject: Subject) -> Values:
     server, case = subject.server, subject.case
-    load = closed_loop(server.target, case.connections, bench.pick(2.0, 0.5), lambda: cpu_seconds(server.pid))
+    load = closed_loop(
+        server.target,
+        case.connections,
+        bench.pick(2.0, 0.5),
+        lambda: cpu_seconds(server.pid),
+        busy=case.busy,
+        before=case.before,
+    )
     return {case.key: uvloop.run(load) * 1e6}

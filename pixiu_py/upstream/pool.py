@@ -67,7 +67,8 @@ class ConnectionPool:
         self._tls = tls
         self._server_name = server_name or host
         self._settings = settings
-        self._idle: list[UpstreamConnection] = []
+        #: The latest is the last. No list: a thousand that close together would each be searched for among the others.
+        self._idle: dict[UpstreamConnection, None] = {}
         self._all: set[UpstreamConnection] = set()
         #: Places that are taken without a connection in them: it is being made, or its maker is about to begin.
         self._connecting = 0
@@ -93,7 +94,7 @@ class ConnectionPool:
     def take(self) -> UpstreamConnection | None:
         """An idle connection, if there is one."""
         while self._idle:
-            connection = self._idle.pop()
+            connection, _ = self._idle.popitem()
             if connection.transport is not None and not connection.transport.is_closing():
                 return connection
         return None
@@ -171,14 +172,13 @@ class ConnectionPool:
             connection.abort()
         elif not self._hand_over(connection):
             connection.keep_alive(self._settings.keep_alive)
-            self._idle.append(connection)
+            self._idle[connection] = None
 
     def lost(self, connection: UpstreamConnection) -> None:
         """A connection has closed."""
         known = connection in self._all
         self._all.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)
         if known:
             self._connecting += 1
             self._give_place()

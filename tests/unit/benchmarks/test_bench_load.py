@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from benchmarks import upstream
-from benchmarks.client import Target
+from benchmarks.client import Client, Target
 from benchmarks.load_body import download, upload
 from benchmarks.load_hold import idle_clients, open_streams
 from benchmarks.load_http import closed_loop, open_loop
@@ -44,6 +44,22 @@ async def test_open_loop_sends_as_many_as_it_was_told(engine: Target) -> None:
 async def test_closed_loop_divides_the_reading_by_the_requests(engine: Target) -> None:
     readings = iter((1.0, 3.0))
     assert 0 < await closed_loop(engine, 2, 0.05, lambda: next(readings)) < 2.0
+
+
+async def test_closed_loop_goes_round_its_connections(engine: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer are busy than there are, yet each has its turn; what comes before the count is not in it."""
+    asked: list[int] = []
+    send = Client.send
+
+    async def counted(client: Client, request: bytes) -> None:
+        asked.append(id(client))
+        await send(client, request)
+
+    monkeypatch.setattr(Client, "send", counted)
+    readings = iter((0.0, 1.0))
+    cost = await closed_loop(engine, 6, 0.05, lambda: next(readings), busy=2, before=3)
+    assert len(set(asked[18:])) == len(set(asked[:18])) == 6
+    assert cost == pytest.approx(1 / (len(asked) - 18))
 
 
 async def test_held_clients_and_streams_stay_open(engine: Target) -> None:
