@@ -37,7 +37,7 @@ DECISIONS = (
     "filters/llm/router/rank.py",
     "http/json_spans.py",
     "filters/llm/promptcache/blocks.py",
-    "filters/llm/promptcache/canonical.py",
+    "filters/llm/canonical.py",
     "filters/llm/promptcache/markers.py",
     "filters/llm/promptcache/outgoing.py",
     "filters/llm/promptcache/prefixes.py",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Notices that a table keeps; the oldest make room. Addresses that come and go must not fill the memory.
 MOST_NOTICES = 20_000
 
+#: Seconds between two looks for outdated notices.
+_FORGET_INTERVAL = 1.0
+
 #: See ``Endpoint.key``.
 Key = tuple[str, str, str, str]
 
@@ -128,6 +131,8 @@ class Agreement:
         #: Also what is about endpoints that this worker does not know yet: DNS may tell each worker at another time.
         self._known = Notices()
         self._attached: dict[str, frozenset[Endpoint]] = {}
+        #: When outdated notices may be looked for again: where thousands are not, looking at each change costs too much.
+        self._forget_after = 0.0
 
     def join(self, cluster: Cluster) -> None:
         """Let the endpoints of a cluster take part."""
@@ -179,8 +184,9 @@ class Agreement:
         self._publish(notice)
 
     def _forget(self) -> None:
-        if len(self._known) > MOST_NOTICES // 2:
-            self._known.forget_outdated(self._clock())
+        if len(self._known) > MOST_NOTICES // 2 and (now := self._clock()) >= self._forget_after:
+            self._known.forget_outdated(now)
+            self._forget_after = now + _FORGET_INTERVAL
 
 
 class _Teller:

@@ -121,7 +121,10 @@ def _chat(document: dict[str, Any], body: bytes) -> TokenizeRequest | None:
         return TokenizeRequest(body)
     kept: dict[str, Any] = {key: document[key] for key in ("model", "tools", "chat_template_kwargs") if key in document}
     kept["messages"] = [{"role": "system", "content": system}, *messages]
-    return TokenizeRequest(orjson.dumps(kept))
+    try:
+        return TokenizeRequest(orjson.dumps(kept))
+    except orjson.JSONEncodeError:  # nested deeper than can be written
+        return None
 
 
 def tokens_of(answer: Any) -> Tokens[int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pixiu_py.clusters import agreement as module
 from pixiu_py.clusters.agreement import Agreement, Cooling, Duty, Health, Notice, Notices, Started, decode, encode
 from pixiu_py.clusters.cluster import Cluster
 from pixiu_py.clusters.cooldown import State
@@ -182,3 +183,17 @@ def test_notice_about_another_address_or_key_changes_nothing() -> None:
     others = [("main", "a", "10.9.9.9:80", ""), ("main", "a", "10.0.0.1:80", "digest"), ("else", "a", "", "")]
     machine.agreements[0].hear([Cooling(key, 999.0, 0.0, 0.0, "") for key in others])
     assert machine.states()[0] is State.READY
+
+
+def test_many_endpoints_in_trouble_are_not_looked_through_at_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is outdated goes once in a while; until then, and where nothing is, a change costs no walk."""
+    monkeypatch.setattr(module, "MOST_NOTICES", 4)
+    walks = []
+    monkeypatch.setattr(Notices, "forget_outdated", lambda self, now: walks.append(now))
+    now = [100.0]
+    agreement = Agreement(lambda notice: None, lambda: now[0])
+    for number in range(10):
+        agreement.hear([Cooling(("c", str(number), "", ""), 1.0, 0.0, 0.0, "")])
+    now[0] = 101.0
+    agreement.hear([])
+    assert walks == [100.0, 101.0]

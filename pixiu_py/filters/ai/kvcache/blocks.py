@@ -166,6 +166,11 @@ class BlockIndex:
         if blocks is not None:
             self._blocks += blocks.clear()
 
+    def drop(self, instance: str, rank: int) -> None:
+        """This engine is gone for good, and what was counted of it with it."""
+        self.forget(instance, rank)
+        self._sources.pop((instance, rank), None)
+
     def lookup(self, tokens: Sequence[int], model: str = "", salt: str = "") -> dict[str, int]:
         """Engine → how many tokens of this prompt, from the first on, it holds. Engines that hold nothing are left out.
 

@@ -79,7 +79,7 @@ def batch_of(payload: bytes) -> Batch:
         return Batch(float(time), found, int(rank))
     except BadMessage:
         raise
-    except (msgspec.DecodeError, LookupError, TypeError, ValueError) as error:
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadMessage(str(error)) from error
 
 
@@ -114,6 +114,8 @@ def _stored(fields: dict[str, Any]) -> Stored | None:
     if not all(isinstance(token, int) and 0 <= token < 2**32 for token in tokens):
         raise BadMessage("tokens that are no numbers of a vocabulary")
     adapter = fields.get("lora_name") or ""
+    if not isinstance(adapter, str):
+        raise BadMessage("the name of an adapter is no text")
     return Stored(
         place=_place(fields),
         hashes=hashes,

@@ -63,6 +63,7 @@ class Subscriber:
         self._replay_timeout = replay_timeout
         #: By result: ``taken``, ``skipped``, ``bad``, ``gap``, ``restart``, ``replayed``, ``forgotten``.
         self._events = events
+        #: The one that was heard last stands last.
         self._engines: dict[Source, Engine] = {}
         self._tasks = Tasks("kv events")
         self._feed = Feed(bind, prefix, self.heard, duty, os.getppid())
@@ -105,12 +106,7 @@ class Subscriber:
         self._take((instance, batch.rank), int.from_bytes(frames[1], "big"), batch)
 
     def _take(self, source: Source, number: int, batch: Batch) -> None:
-        engine = self._engines.get(source)
-        if engine is None:
-            if len(self._engines) >= MOST_SOURCES:
-                self._events.inc(("bad",))
-                return
-            engine = self._engines[source] = Engine()
+        engine = self._engine(source)
         if engine.held is not None:
             if len(engine.held) == QUEUE:
                 engine.held.clear()  # the numbers will tell
@@ -131,6 +127,20 @@ class Subscriber:
                 return
             self._forget(source, engine, number)
         self._apply(source, engine, number, batch)
+
+    def _engine(self, source: Source) -> Engine:
+        """What is known of an engine. One too many takes the place of the one that has been silent longest: names of
+        engines come and go with their machines.
+        """
+        engine = self._engines.pop(source, None)
+        if engine is None:
+            if len(self._engines) >= MOST_SOURCES:
+                gone = next(iter(self._engines))
+                del self._engines[gone]
+                self._index.drop(*gone)
+            engine = Engine()
+        self._engines[source] = engine
+        return engine
 
     def _apply(self, source: Source, engine: Engine, number: int, batch: Batch) -> None:
         self._index.apply(*source, batch.events)
@@ -166,6 +176,8 @@ class Subscriber:
             log.warning("KV events cannot be replayed", instance=source[0], error=str(error))
             missed = []
         held, engine.held = engine.held or deque(), None
+        if self._engines.get(source) is not engine:
+            return  # it has made room meanwhile
         if not missed or missed[0][0] != engine.sequence.last + 1:
             self._forget(source, engine, missed[0][0] if missed else until)
         for number, batch in missed:

@@ -11,6 +11,7 @@ import orjson
 
 from pixiu_py.filters.ai.kvcache.calls import Calls, Tries
 from pixiu_py.filters.ai.kvcache.poller import may_ask
+from pixiu_py.filters.llm.canonical import canonical
 from pixiu_py.filters.llm.engine_tokens import Tokenizer, tokenize_request
 from pixiu_py.upstream.client import CallFailed, Client, Service, service_at
 
@@ -141,7 +142,7 @@ def key_of(document: dict[str, Any], model: str) -> bytes:
     Fields that are not known count: at worst equal prompts are tokenized twice, and never do different ones share tokens.
     """
     digest = blake2b(digest_size=16)
-    fields = {name: orjson.dumps(value) for name, value in sorted(document.items()) if name not in _IRRELEVANT}
+    fields = {name: _written(value) for name, value in sorted(document.items()) if name not in _IRRELEVANT}
     fields["model"] = model.encode("utf-8", "replace")
     for name, value in fields.items():
         encoded = name.encode("utf-8", "replace")
@@ -149,6 +150,14 @@ def key_of(document: dict[str, Any], model: str) -> bytes:
         digest.update(encoded)
         digest.update(value)
     return digest.digest()
+
+
+def _written(value: Any) -> bytes:
+    """JSON with the keys in the client's order, which a template may show; nested too deeply for that, in one of ours."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return canonical(value)
 
 
 def salt_of(prompt: Prompt) -> str:

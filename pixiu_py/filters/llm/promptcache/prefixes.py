@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
+from pixiu_py.filters.llm.canonical import canonical
 from pixiu_py.filters.llm.promptcache.blocks import Block, Breakpoint
-from pixiu_py.filters.llm.promptcache.canonical import canonical
 from pixiu_py.filters.llm.promptcache.markers import MARKER
 
 #: How many blocks, the marked one included, an earlier breakpoint is looked for.

@@ -103,6 +103,13 @@ def test_what_cannot_be_tokenized(document: Any) -> None:
     assert _prompt(document) is None
 
 
+def test_what_is_nested_too_deeply_to_be_written_cannot_be_tokenized() -> None:
+    """It could be read, so it can come; a body that goes as it is needs no writing."""
+    deep = orjson.loads(b"[" * 500 + b"]" * 500)
+    assert tokenize_request({**CHAT, "tools": deep, "system": "Be brief."}, b"{}") is None
+    assert tokenize_request({**CHAT, "tools": deep}, b"{}") is not None
+
+
 def test_a_list_of_one_prompt_is_that_prompt() -> None:
     """vLLM's tokenizer refuses lists."""
     prompt = _prompt({"model": "m", "prompt": ["Hello"], "n": 2})

@@ -114,7 +114,9 @@ class CoordinatorIndex(RemoteIndex):
 
     async def _evict(self, prompt: Prompt, endpoint: Endpoint) -> int | None:
         """Drop the prompt that was unused longest: not the one that has just been asked for."""
-        key, (victim, tokens) = next(iter(self._recent.items()))
+        key, (victim, tokens) = next(iter(self._recent.items()), (None, (prompt, ())))
+        if key is None:  # others that are evicting have taken them all
+            return None
         if key == key_of(prompt.document, prompt.model):
             return None
         del self._recent[key]

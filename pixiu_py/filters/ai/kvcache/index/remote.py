@@ -106,9 +106,9 @@ class RemoteIndex(KvIndex):
         started = self._clock()
         if self._patience.ready_in(started):
             raise IndexFailed("slow", "lookups took longer than the routing budget")
-        ticket = self._patience.admit(started)
         key = key_of(prompt.document, prompt.model)
         uses = self._hot.record(key, started)
+        ticket = self._patience.admit(started)
         try:
             tokens = await self._tokens.tokens(prompt, endpoints)
             held: dict[str, Held] = {}
@@ -127,6 +127,9 @@ class RemoteIndex(KvIndex):
             if error.may_pass:
                 self._learn(key, prompt, endpoints)
             raise IndexFailed(error.kind, str(error)) from error
+        except BaseException:
+            self._patience.release(ticket)
+            raise
         self._patience.report(ticket, False, self._clock())
         found = {instance: what.tokens for instance, what in held.items()}
         return by_endpoint(found, self.settings.instances, endpoints)

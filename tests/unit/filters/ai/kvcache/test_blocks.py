@@ -141,6 +141,11 @@ def test_engines_are_bounded() -> None:
     for name in "abc":
         index.apply(name, 0, [stored([1], [1, 2])])
     assert index.lookup([1, 2]) == {"a": 2, "b": 2}
+    index.drop("a", 0)
+    index.drop("nobody", 0)
+    index.apply("c", 0, [stored([1], [1, 2])])
+    assert index.lookup([1, 2]) == {"b": 2, "c": 2}
+    assert len(index) == 2
 
 
 # --- any sequence ----------------------------------------------------------------------------------------------------

@@ -121,12 +121,27 @@ def test_garbage_is_counted(frames: list[bytes]) -> None:
 
 
 def test_engines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names come over the network."""
-    monkeypatch.setattr(module, "MOST_SOURCES", 1)
+    """Names come over the network, and go with their machines: who has been silent longest makes room."""
+    monkeypatch.setattr(module, "MOST_SOURCES", 2)
     heard = Heard()
-    for topic in (TOPIC, b"kv@inst-b@tiny"):
-        heard.hear(0, message(1.0, stored([1], [1, 2])), topic)
-    assert heard.counts == {"taken": 1, "bad": 1}
+    for number, name in enumerate((b"a", b"b", b"a", b"c")):
+        heard.hear(number // 2, message(1.0 + number, stored([number], [1, 2])), b"kv@%b@tiny" % name)
+    assert heard.index.lookup([1, 2]) == {"a": 2, "c": 2}
+
+
+async def test_an_engine_that_made_room_is_not_filled_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked for it comes too late."""
+    monkeypatch.setattr(module, "MOST_SOURCES", 1)
+    replays: dict[str, str] = {}
+    async with listening(replays) as heard, Publisher(heard.subscriber.address) as engine:
+        replays["inst-a"] = engine.replay_address
+        await engine.publish(0, message(1.0, stored([1], [1, 2])), send=False)
+        await engine.publish(1, message(2.0, stored([2], [3, 4], parent=1)))
+        await heard.until(lambda: heard.counts.get("gap") == 1)
+        heard.hear(0, message(1.0, stored([1], [1, 2])), b"kv@inst-b@tiny")
+        await engine.serve_replay()
+        await heard.until(lambda: not len(heard.subscriber._tasks))
+        assert heard.index.lookup([1, 2, 3, 4]) == {"inst-b": 2}
 
 
 async def test_a_gap_is_filled_by_a_replay() -> None:

@@ -145,6 +145,13 @@ def test_how_to_answer_makes_no_other_key(field: str) -> None:
     assert key_of({**CHAT, field: 1}, "tiny") == key_of(CHAT, "tiny")
 
 
+def test_what_is_nested_too_deeply_to_be_written_has_a_key_too() -> None:
+    """It could be read, so it can come."""
+    deep: list[Any] = [orjson.loads(b"[" * 500 + b"%d" % number + b"]" * 500) for number in (1, 2)]
+    first, again, other = (key_of({**CHAT, "tools": tools}, "tiny") for tools in (deep[0], deep[0], deep[1]))
+    assert first == again != other
+
+
 def test_the_model_that_is_asked_counts() -> None:
     """Not the one that the body names: a router may have chosen another."""
     assert key_of(CHAT, "tiny") != key_of(CHAT, "large")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixiu_py.filters.llm.promptcache.canonical import _deep, canonical
+from pixiu_py.filters.llm.canonical import _deep, canonical
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(),
