@@ -52,6 +52,19 @@ class ListSink:
         self.finished = True
 
 
+class FramedSink(ListSink):
+    """Takes chunks in their framing, too, and keeps it. The framing must be the chunk's."""
+
+    def __init__(self, room: int = 2**31) -> None:
+        super().__init__(room)
+        self.framed: list[bytes] = []
+
+    def write_framed(self, framed: bytes, chunk: bytes) -> bool:
+        assert framed == b"%b\r\n%b\r\n" % (framed.partition(b"\r\n")[0], chunk)
+        self.framed.append(framed)
+        return self.write(chunk)
+
+
 class PieceBody:
     """A response body in pieces."""
 

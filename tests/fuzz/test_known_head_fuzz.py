@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pixiu_py.http.server import DownstreamServer, RawRequest
+from tests.fakes.transport import FedTransport
 
 _HEADS = [
     b"POST /v1/chat HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer k\r\nContent-Length: %d\r\nAccept: */*\r\n\r\n",
@@ -62,33 +63,6 @@ pieces = st.lists(
 )
 
 
-class _Wire(asyncio.Transport):
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def pause_reading(self) -> None:
-        """Nothing comes by itself."""
-
-    def resume_reading(self) -> None:
-        """Nothing comes by itself."""
-
-
 async def _seen(sent: list[bytes], remembers: bool) -> tuple[list[Any], bytes, bool, int]:
     """What the handler saw of each request, what went back, whether the connection ended, and how many heads were known."""
     seen: list[Any] = []
@@ -117,7 +91,7 @@ async def _seen(sent: list[bytes], remembers: bool) -> tuple[list[Any], bytes, b
     connection = server()
     if not remembers:
         connection._heads._tries = 0
-    wire = _Wire()
+    wire = FedTransport()
     connection.connection_made(wire)
     for data in sent:
         for _ in range(4):

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pixiu_py.errors import UpstreamError
 from pixiu_py.http.passage import Passage
 from pixiu_py.upstream.connection import UpstreamConnection
-from tests.fakes.exchange import ListSink
+from tests.fakes.exchange import FramedSink, ListSink
+from tests.fakes.transport import FedTransport
 
 WHOLE = b"HTTP/1.1 200 OK\r\ndate: Sat, 01 Jan 2022 00:00:%b GMT\r\nContent-Length: %d\r\n\r\n%b"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -49,34 +50,6 @@ def responses(draw: st.DrawFn) -> list[bytes]:
     return [data[begin:end] for begin, end in pairwise([0, *inside, len(data)]) if begin < end]
 
 
-class Wire(asyncio.Transport):
-    """A transport that does nothing but close."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        """A request: nobody reads it."""
-
-    def abort(self) -> None:
-        self.closed = True
-
-    close = abort
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def pause_reading(self) -> None:
-        """The test feeds."""
-
-    def resume_reading(self) -> None:
-        """The test feeds."""
-
-
 class Owner:
     """Keeps count."""
 
@@ -101,15 +74,7 @@ class Plain(UpstreamConnection):
         super().data_received(data)
 
 
-class Framed(ListSink):
-    """Takes chunks in their framing, too."""
-
-    def write_framed(self, framed: bytes, chunk: bytes) -> bool:
-        assert framed == b"%b\r\n%b\r\n" % (framed.partition(b"\r\n")[0], chunk)
-        return self.write(chunk)
-
-
-class Passable(Framed):
+class Passable(FramedSink):
     """Lets them pass, once it has seen one; everything ends up in one row, so that an order that was changed would show."""
 
     def __init__(self) -> None:
@@ -164,7 +129,7 @@ async def outcome(connection: UpstreamConnection, pieces: list[bytes], sink: Lis
 async def run(kind: type[UpstreamConnection], make_sink: type[ListSink], sent: list[list[bytes]]) -> list[Any]:
     owner = Owner()
     connection = kind(asyncio.get_running_loop(), owner)
-    wire = Wire()
+    wire = FedTransport()
     connection.connection_made(wire)
     seen: list[Any] = []
     for pieces in sent:
@@ -176,7 +141,7 @@ async def run(kind: type[UpstreamConnection], make_sink: type[ListSink], sent: l
     return seen
 
 
-@pytest.mark.parametrize("make_sink", [ListSink, Framed, Passable])
+@pytest.mark.parametrize("make_sink", [ListSink, FramedSink, Passable])
 @given(sent=st.lists(responses(), min_size=1, max_size=5))
 @example(sent=[[WHOLE % (b"00", 2, b"{}")], [WHOLE % (b"01", 3, b"{} ")], [STREAM, b"2\r\nhi\r\n", LAST]])
 @example(sent=[[STREAM + b"2\r\nhi\r\n", b"2\r\nhi\r\n", b"2\r\nh", b"i\r\n", b"2\r\nhi\r\n", LAST]])
@@ -188,7 +153,7 @@ def test_shortcuts_are_taken() -> None:
     """Else the test above would compare nothing."""
     taken: list[bytes] = []
 
-    class Counting(Framed):
+    class Counting(FramedSink):
         def write_framed(self, framed: bytes, chunk: bytes) -> bool:
             taken.append(chunk)
             return super().write_framed(framed, chunk)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -11,22 +10,7 @@ from pixiu_py.errors import PixiuError, UpstreamProtocolError, UpstreamReset
 from pixiu_py.http.body import take_buffered
 from pixiu_py.upstream.protocol import ResponseProtocol
 from pixiu_py.upstream.response_head import KnownResponses, ResponseMemory
-
-
-class Transport(asyncio.Transport):
-    aborted = False
-
-    def abort(self) -> None:
-        self.aborted = True
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def pause_reading(self) -> None:
-        """Nothing to pause: the test feeds."""
-
-    def resume_reading(self) -> None:
-        """Nothing to resume."""
+from tests.fakes.transport import FedTransport
 
 
 class Reading(ResponseProtocol):
@@ -36,7 +20,7 @@ class Reading(ResponseProtocol):
         super().__init__(asyncio.get_running_loop(), ResponseMemory(KnownResponses()))
         self.arrivals = 0
         self.lost = 0
-        self.connection_made(Transport())
+        self.connection_made(FedTransport())
         self._expect(with_body=True)
 
     def _arrived(self) -> None:
@@ -81,8 +65,8 @@ async def test_what_is_no_response_ends_the_connection(data: bytes) -> None:
     reading = Reading()
     reading.data_received(data)
     assert isinstance(reading.outcome[1], UpstreamProtocolError)
-    assert isinstance(reading.transport, Transport)
-    assert reading.transport.aborted
+    assert isinstance(reading.transport, FedTransport)
+    assert reading.transport.closed
 
 
 @pytest.mark.parametrize("seen", [b"", b"HTTP/1.1 2"])

@@ -19,7 +19,7 @@ from pixiu_py.filters.llm.promptcache.events import EventBody, EventSink, edited
 from pixiu_py.filters.llm.promptcache.usage import Split
 from pixiu_py.http.body import Sink
 from pixiu_py.http.inflate import Inflater
-from tests.fakes.exchange import ListSink
+from tests.fakes.exchange import FramedSink, ListSink
 
 DIALECTS = {"chat": dialect.CHAT, "messages": dialect.MESSAGES, "responses": dialect.RESPONSES}
 DONE = b"data: [DONE]\n\n"
@@ -112,17 +112,7 @@ async def test_chunks_without_usage_pass_as_the_objects_they_are() -> None:
 
 async def test_a_chunk_in_its_framing_keeps_it_unless_it_is_changed() -> None:
     """Making it anew costs more than looking at it."""
-
-    class Framed(ListSink):
-        def __init__(self) -> None:
-            super().__init__()
-            self.framed: list[bytes] = []
-
-        def write_framed(self, framed: bytes, chunk: bytes) -> bool:
-            self.framed.append(framed)
-            return self.write(chunk)
-
-    sink = Framed()
+    sink = FramedSink()
     events = EventSink(sink, account(), 2**20, 5.0, None)
     for chunk in (token("a"), LAST, token("b")[:9], token("b")[9:], DONE):
         events.write_framed(b"%x\r\n%b\r\n" % (len(chunk), chunk), chunk)

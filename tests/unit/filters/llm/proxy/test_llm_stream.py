@@ -15,7 +15,7 @@ from pixiu_py.http.body import Sink
 from pixiu_py.http.exchange import Exchange
 from pixiu_py.http.passage import Passage
 from tests.fakes.bodies import DONE, chat_events, chunk_event
-from tests.fakes.exchange import ListSink, make_exchange
+from tests.fakes.exchange import FramedSink, ListSink, make_exchange
 
 #: Largest event that is kept whole.
 LIMIT = 64 * 1024
@@ -185,18 +185,6 @@ def test_full_sink_is_passed_back() -> None:
     events = EventStreamSink(cast(Any, ListSink(room=1)), LIMIT)
     assert events.write(b"data: 1\n\n") is False
     assert events.write(b"data: ha") is True
-
-
-class FramedSink(ListSink):
-    """Notes the framing of what came in one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.framed: list[bytes] = []
-
-    def write_framed(self, framed: bytes, chunk: bytes) -> bool:
-        self.framed.append(framed)
-        return self.write(chunk)
 
 
 def test_whole_event_keeps_its_framing() -> None:
