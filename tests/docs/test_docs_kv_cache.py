@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from pixiu_py.config.types import parse_size
-from pixiu_py.filters.ai.kvcache import feed, poller, replay, subscriber
+from pixiu_py.filters.ai.kvcache import feed, poller, replay, subscriber, toolbox
 from pixiu_py.filters.ai.kvcache.config import KvCacheConfig, TokenCacheConfig
 from pixiu_py.filters.ai.kvcache.index import remote
 from pixiu_py.filters.ai.kvcache.index.kv_events import KvEventsConfig
@@ -41,6 +41,7 @@ def test_every_index_has_its_section() -> None:
 #: Limits without a key: how the row begins → the number in the source.
 FIXED = {
     "an answer of a service": client.MAX_ANSWER,
+    "tokens of these prompts": toolbox.MOST_TOKENS,
     "engines whose load": poller.CONCURRENCY,
     "jobs in the background": remote._MOST_JOBS,
     "engines, and ranks": subscriber.MOST_SOURCES,

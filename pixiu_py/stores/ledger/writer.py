@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import structlog
@@ -104,7 +104,7 @@ class UsageWriter:
         for file in spilled(self._config.spill):
             try:
                 records = read_spilled(file)
-                while batch := list(islice(records, self._config.batch_size)):
+                while batch := await asyncio.to_thread(_next, records, self._config.batch_size):
                     await self._insist(batch)
                 file.unlink(missing_ok=True)
             except (OSError, ValueError) as error:  # another worker was quicker, or it is no file of ours
@@ -188,3 +188,7 @@ class UsageWriter:
 
     def _read_depth(self) -> list[tuple[tuple[str, ...], float]]:
         return [((), len(self._waiting))]
+
+
+def _next(records: Iterator[UsageRecord], most: int) -> list[UsageRecord]:
+    return list(islice(records, most))

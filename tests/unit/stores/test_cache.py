@@ -59,3 +59,20 @@ async def test_the_rest_of_the_interface() -> None:
     assert len(cache) == 1
     await cache.clear()
     assert len(cache) == 0
+
+
+async def test_lengths_may_be_bounded() -> None:
+    """Of values some of which are much longer than others; what is alone too long is not kept at all."""
+    cache = BoundedMemoryCache(10, max_length=5)
+    await cache.set("a", [1, 2])
+    await cache.set("b", [1, 2, 3])
+    await cache.set("a", [1])
+    await cache.set("c", [1])
+    assert [await cache.get(key) for key in "abc"] == [[1], [1, 2, 3], [1]]
+    await cache.delete("b")
+    await cache.set("d", [1, 2, 3])
+    assert len(cache) == 3
+    await cache.set("e", [0] * 6)
+    assert len(cache) == 0
+    await cache.set("f", [0] * 5)
+    assert len(cache) == 1

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Seconds that an idle connection is kept: less than the five after which the engines' servers close theirs.
 _IDLE = 4.0
 
+#: Tokens of all prompts that are kept: 64 MiB.
+MOST_TOKENS = 2**24
+
 Guards = Callable[[], dict[str, list[Calls]]]
 
 
@@ -72,7 +75,11 @@ class Toolbox:
         # aiocache loads every driver that is installed: a tenth of a second and 6 MB, for those who use it only.
         from pixiu_py.stores.cache import BoundedMemoryCache
 
-        cache = BoundedMemoryCache(wanted.max_size or 1024, wanted.ttl, self._clock) if wanted.enabled else None
+        cache = (
+            BoundedMemoryCache(wanted.max_size or 1024, wanted.ttl, self._clock, max_length=MOST_TOKENS)
+            if wanted.enabled
+            else None
+        )
         return TokenSource(
             self.client,
             cache,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from msgspec import Meta
 
@@ -46,6 +46,14 @@ class CoordinatorConfig(Model, frozen=True):
     ] = {}
 
 
+class _Used(NamedTuple):
+    """What eviction has to know of a prompt; its body is not kept."""
+
+    model: str
+    salt: str
+    tokens: Sequence[int]
+
+
 @plugin(Family.KV_INDEX, "lmcache-coordinator")
 class CoordinatorIndex(RemoteIndex):
     """Asks LMCache's coordinator (the multi-process mode) which cache server holds a prompt's tokens."""
@@ -65,7 +73,7 @@ class CoordinatorIndex(RemoteIndex):
         self._operations = {kind: self._tools.calls(kind, may_repeat=False) for kind in (PIN, EVICT)}
         self._roots: dict[str, str] = dict(config.models)
         #: Prompts that were looked up lately, the one unused longest first: that is what eviction is about.
-        self._recent: OrderedDict[bytes, tuple[Prompt, Sequence[int]]] = OrderedDict()
+        self._recent: OrderedDict[bytes, _Used] = OrderedDict()
 
     async def _ask(self, tokens: Sequence[int], prompt: Prompt, endpoints: Sequence[Endpoint]) -> dict[str, Held]:
         root = await self._root(prompt.model, endpoints)
@@ -75,7 +83,7 @@ class CoordinatorIndex(RemoteIndex):
 
     def _remember(self, prompt: Prompt, tokens: Sequence[int]) -> None:
         key = key_of(prompt.document, prompt.model)
-        self._recent[key] = prompt, tokens
+        self._recent[key] = _Used(prompt.model, salt_of(prompt), tokens)
         self._recent.move_to_end(key)
         if len(self._recent) > _MOST_RECENT:
             self._recent.popitem(last=False)
@@ -114,13 +122,11 @@ class CoordinatorIndex(RemoteIndex):
 
     async def _evict(self, prompt: Prompt, endpoint: Endpoint) -> int | None:
         """Drop the prompt that was unused longest: not the one that has just been asked for."""
-        key, (victim, tokens) = next(iter(self._recent.items()), (None, (prompt, ())))
-        if key is None:  # others that are evicting have taken them all
+        key = next(iter(self._recent), None)
+        if key is None or key == key_of(prompt.document, prompt.model):  # None: others that evict have taken them all
             return None
-        if key == key_of(prompt.document, prompt.model):
-            return None
-        del self._recent[key]
-        root, salt, timeout = await self._root(victim.model, [endpoint]), salt_of(victim), self._tools.timeout
+        model, salt, tokens = self._recent.pop(key)
+        root, timeout = await self._root(model, [endpoint]), self._tools.timeout
         instance = self.settings.cache_strategy.evict_instance_id
         if not instance:
             found = longest(
