@@ -10,8 +10,8 @@ from pixiu_py.filters.llm.router.model import Preference, SelectionPolicy
 PREFERENCES = "routing_preferences"
 #: A request has at most this many routes, and a route this many models and examples.
 MOST = 64
-#: Characters of a route's description and examples together: deciders look at all of them, for every such request.
-LONGEST = 8192
+#: Characters of all names, descriptions and examples together: deciders read them while everybody else waits.
+LONGEST = 32_768
 _POLICIES = {
     "none": SelectionPolicy(prefer="none"),
     "cheapest": SelectionPolicy(prefer="cheapest"),
@@ -27,9 +27,13 @@ def read_preferences(value: Any) -> list[Preference] | None:
     if not isinstance(value, list) or len(value) > MOST:
         return None
     routes: dict[str, Preference] = {}
+    size = 0
     for item in value:
         route = _route(item)
         if route is None or route.name in routes:
+            return None
+        size += sum(map(len, (route.name, route.description, *route.examples)))
+        if size > LONGEST:
             return None
         routes[route.name] = route
     return list(routes.values())
@@ -43,7 +47,7 @@ def _route(item: Any) -> Preference | None:
         return None
     examples = item.get("examples", [])
     policy = _policy(item.get("selection_policy") or {})
-    if policy is None or not _names(examples) or len(description) + sum(map(len, examples)) > LONGEST:
+    if policy is None or not _names(examples):
         return None
     return Preference(
         name=name,

@@ -45,6 +45,7 @@ def test_empty_list_is_a_list() -> None:
         [{**CODE, "examples": 3}],
         [{**CODE, "description": "d" * (LONGEST + 1)}],
         [{**CODE, "examples": ["e" * (LONGEST // 2)] * 2}],
+        [{**CODE, "name": str(number), "description": "d" * (LONGEST // 8)} for number in range(8)],
         [{**CODE, "selection_policy": "cheapest"}],
         [{**CODE, "selection_policy": {"prefer": "random"}}],
         [{**CODE, "selection_policy": {"prefer": ["cheapest"]}}],
