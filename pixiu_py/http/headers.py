@@ -30,10 +30,24 @@ HOP_BY_HOP = frozenset(
 )
 
 
+class Fields:
+    """What filters give to many messages: ``raw`` in place of every field with one of ``names``, which are in lower case."""
+
+    __slots__ = ("names", "raw")
+
+    def __init__(self, raw: Iterable[Raw], names: Iterable[bytes]) -> None:
+        self.raw = tuple(raw)
+        self.names = frozenset(names)
+
+
+#: How many ways of changing one head are remembered.
+_MOST_CHANGES = 16
+
+
 class Received:
     """The fields of a head as they came. Messages with the same head share it, and what has been made of it."""
 
-    __slots__ = ("_without", "index", "onward", "raw", "without_onward")
+    __slots__ = ("_changed", "index", "onward", "raw", "without_onward")
 
     def __init__(self, raw: Sequence[Raw], index: Mapping[str, str] | None = None) -> None:
         self.raw = raw
@@ -41,7 +55,8 @@ class Received:
         self.index = index
         #: What goes on of them, as whoever passes them on has it ready. Made at the first use.
         self.onward: Any = None
-        self._without: dict[str, Received] = {}
+        #: By a name, without it; by fields, with them.
+        self._changed: dict[str | Fields, Received] = {}
         #: The first that was made ``without`` a name. Heads that differ in their length only share this, for ``onward``.
         self.without_onward: dict[str, Received] = {}
 
@@ -51,14 +66,29 @@ class Received:
 
     def without(self, name: str) -> Received:
         """The same head without the fields of one name. Made once; ``name`` is one of a few that a filter knows."""
-        found = self._without.get(name)
+        found = self._changed.get(name)
         if found is None:
             wanted = encode(name).lower()
             raw = tuple([field for field in self.raw if field[0].lower() != wanted])
             index = None if self.index is None else CIMultiDict((decode(key), decode(value)) for key, value in raw)
-            found = self._without[name] = Received(raw, index)
+            found = self._remember(name, Received(raw, index))
             found.onward = self.without_onward.setdefault(name, found).onward
         return found
+
+    def having(self, fields: Fields) -> Received:
+        """The same head with ``fields``. Made once, as long as ``fields`` is one object."""
+        found = self._changed.get(fields)
+        if found is None:
+            names = fields.names
+            kept = [field for field in self.raw if field[0].lower() not in names]
+            found = self._remember(fields, Received((*kept, *fields.raw)))
+        return found
+
+    def _remember(self, change: str | Fields, made: Received) -> Received:
+        if len(self._changed) >= _MOST_CHANGES:
+            self._changed.clear()
+        self._changed[change] = made
+        return made
 
 
 class Headers:
@@ -68,17 +98,27 @@ class Headers:
     first change. So does ``origin``, for those who pass the fields on: None once anything but ``append`` has changed them.
     """
 
-    __slots__ = ("_index", "appended", "origin", "raw")
+    __slots__ = ("_index", "_raw", "added", "appended", "origin")
 
     def __init__(
         self, raw: Iterable[Raw] = (), index: Mapping[str, str] | None = None, origin: Received | None = None
     ) -> None:
-        #: The fields as they will be written. Replaced whole by every change, never changed in place.
-        self.raw: Sequence[Raw] = raw if isinstance(raw, (list, tuple)) else list(raw)
+        #: None: those of ``origin``, then ``added``; nobody has asked yet.
+        self._raw: Sequence[Raw] | None = raw if isinstance(raw, (list, tuple)) else list(raw)
         self._index = index
         self.origin = origin
-        #: Lines that stand behind those of ``origin``.
+        #: The fields that stand behind those of ``origin``, and their lines.
+        self.added: tuple[Raw, ...] = ()
         self.appended = b""
+
+    @property
+    def raw(self) -> Sequence[Raw]:
+        """The fields as they will be written. Replaced whole by every change, never changed in place."""
+        raw = self._raw
+        if raw is None:
+            origin = self.origin
+            raw = self._raw = self.added if origin is None else (*origin.raw, *self.added)
+        return raw
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Headers:
@@ -122,7 +162,8 @@ class Headers:
             self._replace([*self.raw, field])
         else:
             self.appended += b"%b: %b\r\n" % field
-            self.raw = (*self.raw, field)
+            self.added += (field,)
+            self._raw = None
 
     def set(self, name: str, value: str) -> None:
         """Replace every field of that name by one. Raises ``ValueError`` as ``add`` does, and then nothing is lost."""
@@ -141,18 +182,34 @@ class Headers:
         if origin is None:
             self.remove(name)
             return
-        added = self.raw[len(origin.raw) :]
-        self.origin = origin = origin.without(name)
-        self.raw = (*origin.raw, *added)
-        self._index = origin.index
-        for key, _ in added:
+        for key, _ in self.added:
             if len(key) == len(name) and key.lower() == encode(name).lower():
                 self.remove(name)
-                break
+                return
+        self.origin = origin = origin.without(name)
+        self._index = origin.index
+        self._raw = None
+
+    def take(self, name: str) -> str | None:
+        """The first value of ``name``, which is withheld from then on."""
+        value = self.get(name)
+        if value is not None:
+            self.withhold(name)
+        return value
+
+    def put(self, fields: Fields) -> None:
+        """Put ``fields`` in place of what has their names. Cheap for a head that comes again."""
+        origin = self.origin
+        if origin is None or self.appended:
+            self._replace([*(field for field in self.raw if field[0].lower() not in fields.names), *fields.raw])
+            return
+        self.origin = origin.having(fields)
+        self._raw = self._index = None
 
     def _replace(self, raw: list[Raw]) -> None:
-        self.raw = raw
+        self._raw = raw
         self._index = self.origin = None
+        self.added = ()
         self.appended = b""
 
     def copy(self) -> Headers:

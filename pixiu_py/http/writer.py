@@ -93,7 +93,7 @@ def _relayed(headers: Headers) -> _Relayed:
         known = origin.onward = _Relayed(origin.raw)
     if not headers.appended:
         return known
-    return known.with_fields(headers.raw[len(origin.raw) :], headers.appended)
+    return known.with_fields(headers.added, headers.appended)
 
 
 class FilterFault(GatewayError):

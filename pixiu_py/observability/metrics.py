@@ -39,9 +39,12 @@ class Counter:
     def inc(self, values: Labels = (), amount: float = 1) -> None:
         """Add ``amount`` to the series with these label values, given in the order of ``labels``."""
         series = self.series
-        if values not in series and len(series) >= self._max_series:
-            values = self._overflow
-        series[values] = series.get(values, 0) + amount
+        try:
+            series[values] += amount
+        except KeyError:
+            if len(series) >= self._max_series:
+                values = self._overflow
+            series[values] = series.get(values, 0) + amount
 
     def lines(self) -> Iterator[str]:
         """The samples, without the head."""

@@ -38,10 +38,10 @@ class MemoryStore(Store):
 
     async def get(self, key: str) -> bytes | None:
         """See ``Store.get``."""
-        entry = self._alive(key)
-        if entry is None:
+        entry = self._entries.pop(key, None)
+        if entry is None or (entry[1] and entry[1] <= self._clock()):
             return None
-        self._entries[key] = self._entries.pop(key)  # used last
+        self._entries[key] = entry  # used last
         return entry[0]
 
     async def set(self, key: str, value: bytes, ttl: float = 0.0) -> None:

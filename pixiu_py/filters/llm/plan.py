@@ -7,6 +7,7 @@ walked as it came: the model that it names, the balancer's endpoint first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,23 +27,28 @@ Edit = Callable[[bytes, "Endpoint", str], bytes]
 class Plan:
     """How one request is to be answered. Every part may be left as it is."""
 
-    __slots__ = ("edits", "models", "most_attempts", "rank", "until")
+    __slots__ = ("edits", "models", "most_attempts", "rank", "shared", "window")
 
-    def __init__(self) -> None:
+    def __init__(self, models: tuple[str, ...] = (), edits: tuple[Edit, ...] = ()) -> None:
         #: The models to ask, best first, each at most once; empty: the one that the request names.
-        self.models: tuple[str, ...] = ()
+        self.models = models
         #: After so many attempts no further model is turned to; 0: no limit.
         self.most_attempts = 0
-        #: After this time, in monotonic seconds, neither; 0: no limit.
-        self.until = 0.0
+        #: So many seconds after the request came, neither; 0: no limit.
+        self.window = 0.0
         self.rank: Rank | None = None
         #: Applied to the body of each attempt, in order, after the model's name has been put in.
-        self.edits: list[Edit] = []
+        self.edits = edits
+        #: True when it stands for several requests, so that nobody may change it.
+        self.shared = False
 
 
 def plan_of(exchange: Exchange) -> Plan:
-    """The plan of an exchange, made when it is first wanted."""
-    plan = exchange.params.get(PLAN)
+    """The plan of an exchange, for a filter to change; made when it is first wanted."""
+    plan: Plan | None = exchange.params.get(PLAN)
     if plan is None:
         plan = exchange.params[PLAN] = Plan()
+    elif plan.shared:
+        plan = exchange.params[PLAN] = copy(plan)
+        plan.shared = False
     return plan

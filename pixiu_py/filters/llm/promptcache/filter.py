@@ -123,7 +123,7 @@ class PromptCache(HttpFilter):
             exchange.params[ACCOUNT] = account
             self._prepare(exchange, account, body, is_enabled)
         elif account.marked:
-            plan_of(exchange).edits.append(account.edit)
+            plan_of(exchange).edits += (account.edit,)
         return None
 
     async def _document(self, request: Request, *, needed: bool) -> dict[str, Any] | None:
@@ -163,7 +163,7 @@ class PromptCache(HttpFilter):
         if is_enabled or self._books.keeps_usage:
             account.asks_usage = account.api is CHAT and without_usage_request(account.document)
         if account.marked or account.telemetry or account.asks_usage:
-            plan_of(exchange).edits.append(account.edit)
+            plan_of(exchange).edits += (account.edit,)
         headers = exchange.request.headers
         if self.config.upstream_encoding == "identity" and headers.get("accept-encoding", "identity") != "identity":
             headers.withhold("accept-encoding")

@@ -75,15 +75,15 @@ class Walk:
         self._named = model
         self._deadline = deadline
         self._plan: Plan | None = exchange.params.get(PLAN)
-        #: The planned models whose turn has not come yet.
-        self._models: tuple[str, ...] = ()
-        self._model = model
-        self._candidates = cluster.candidates(model)
         self._onward = forwarded(exchange.request.headers)
         self._tried: set[Endpoint] = set()
-        if self._plan is not None and self._plan.models:
-            self._models = self._plan.models
+        #: The planned models whose turn has not come yet.
+        self._models: tuple[str, ...] = () if self._plan is None else self._plan.models
+        if self._models:
             self._turn_to_next_model()
+        else:
+            self._model = model
+            self._candidates = cluster.candidates(model)
         # The outcome of the latest attempt.
         self._status = 0
         self._verdict = Verdict.RETRY
@@ -133,15 +133,18 @@ class Walk:
     def _turn_to_next_model(self) -> None:
         """The next of the planned models; one whose endpoints all cool down has to wait for those that can answer now."""
         candidates = self._cluster.candidates
-        model = self._models[0]
-        first = candidates(model)
-        if not first or not first[0].cooldown.untroubled:
-            now = self._proxy.context.clock()
-            ready = (model for model in self._models if first_available(candidates(model), now) is not None)
-            model = next(ready, model)
-        self._model = model
-        self._models = tuple([other for other in self._models if other != model])
-        self._candidates = candidates(model)
+        models = self._models
+        self._model = model = models[0]
+        self._candidates = found = candidates(model)
+        if len(models) == 1:
+            self._models = ()
+        else:
+            if not found or not found[0].cooldown.untroubled:
+                now = self._proxy.context.clock()
+                ready = (model for model in models if first_available(candidates(model), now) is not None)
+                self._model = model = next(ready, model)
+                self._candidates = candidates(model)
+            self._models = tuple([other for other in models if other != model])
         self._tried.clear()  # what failed for one model may well serve another
 
     def _spent(self) -> bool:
@@ -151,7 +154,7 @@ class Walk:
             return False
         if plan.most_attempts and len(self._exchange.attempts) >= plan.most_attempts:
             return True
-        return bool(plan.until) and self._proxy.context.clock() >= plan.until
+        return bool(plan.window) and self._proxy.context.clock() >= self._exchange.started + plan.window
 
     def _first(self) -> Endpoint | None:
         ranks = self._plan is not None and self._plan.rank is not None

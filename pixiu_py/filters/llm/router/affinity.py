@@ -3,21 +3,23 @@
 For each request the filter calls, in this order, what there is a session for:
 
     look_up(headers, conversation)           which session, and what is known of it; None: the request belongs to none
-    release(session)                         its pin names a model that is not served any more
+    released(session)                        its pin names a model that is not served any more
     held(session, lane, conversation)        a pin that stands: nothing is decided
     settle(session, lane, candidate, …)      after a decision: the pin or the candidate
     answered(session, served)                a good answer has begun, the client has seen nothing of it yet
-    ended(session, served, usage)            the answer is over
+    ended(session, served, usage)            the answer is over; asked only of those that want its ``usage``
 
 A store that fails is as good as an empty one: none of these raises.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from pixiu_py.filters.llm.router.choice import Choice
     from pixiu_py.filters.llm.router.conversation import Conversation
     from pixiu_py.filters.llm.usage import Usage
     from pixiu_py.http.headers import Headers
@@ -28,6 +30,12 @@ class Pin(NamedTuple):
 
     model: str
     route: str | None = None
+
+
+@lru_cache(maxsize=1024)
+def pin(model: str, route: str | None) -> Pin:
+    """The same as ``Pin``, but one object for all requests, which are for a few models."""
+    return Pin(model, route)
 
 
 @dataclass(slots=True)
@@ -42,6 +50,8 @@ class Session:
     pin: Pin | None = None
     #: Whatever else is kept of it.
     state: Any = None
+    #: The choice that follows from it, where that is the same each time (``Affinity.steady``).
+    choice: Choice | None = None
 
 
 class Settled(NamedTuple):
@@ -57,6 +67,8 @@ class Affinity:
 
     #: True when the conversation must have been read before ``look_up``. False: it is given when it has been read anyway.
     reads_body: bool = False
+    #: True when a pin that was found stands, whatever the request, and another answer from its model changes nothing.
+    steady: bool = False
     #: True when ``ended`` wants the token counts of the answer.
     reads_usage: bool = False
 
@@ -70,9 +82,9 @@ class Affinity:
         """The session of a request, with what the store knows of it; None: it belongs to none."""
         raise NotImplementedError
 
-    def release(self, session: Session) -> None:
-        """The pin cannot be followed: go on as if there were none, and let the next answer take its place."""
-        session.pin = None
+    def released(self, session: Session) -> Session:
+        """The pin cannot be followed: the session as if there were none. The next answer will take its place."""
+        return replace(session, pin=None, choice=None)
 
     def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
         """The pin that is to be used without a decision; None: decide.
@@ -96,4 +108,4 @@ class Affinity:
         raise NotImplementedError
 
     def ended(self, session: Session, served: Pin, usage: Usage | None) -> None:
-        """An answer that began well is over. ``usage`` is None when it was not told, or nobody asked (``reads_usage``)."""
+        """An answer that began well is over. Called for ``reads_usage`` only; ``usage`` is None when it was not told."""

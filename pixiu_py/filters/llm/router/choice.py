@@ -15,6 +15,7 @@ from pixiu_py.filters.proxy import ROUTE_CLUSTER
 if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.filters.base import Context
+    from pixiu_py.filters.llm.plan import Plan
     from pixiu_py.filters.llm.router.metered import Meter
     from pixiu_py.filters.llm.router.model import Preference, RouterConfig
     from pixiu_py.filters.llm.router.ranking import Ranking
@@ -36,6 +37,12 @@ class Choice:
     switched: bool = False
     #: True when a pin stands and nothing was decided.
     held: bool = False
+    #: True when it stands for every request that finds its session like this, so that nobody may change it.
+    steady: bool = False
+    #: The plan that it makes, if it is steady.
+    plan: Plan | None = None
+    #: How it is counted.
+    labels: tuple[str, ...] = ()
     #: True once the session has been told who answered.
     told: bool = False
     #: Reads the token counts of the answer, if the session wants them.
@@ -59,6 +66,7 @@ class Chooser:
         self._ranking = ranking
         self._affinity = affinity
         self._routes = {preference.name: preference for preference in config.routing_preferences}
+        self._names = frozenset(("", *self._routes))
         self._targets = {name: alias.target for name, alias in config.model_aliases.items()}
         #: The models of routes that are tried in their declared order.
         self._declared = {route.name: self._models(route) for route in self._routes.values() if route.prefer == "none"}
@@ -73,29 +81,36 @@ class Chooser:
 
     async def choose(self, exchange: Exchange) -> Choice:
         """The models for a request, counted. Raises ``DownstreamError`` when its body cannot be read."""
-        choice = await self._choose(exchange)
-        route = choice.route or ""
-        known = route if not route or route in self._routes else "own"
-        self._choices.inc((known, choice.reason or ("pinned" if choice.held else "route")))
-        return choice
-
-    async def _choose(self, exchange: Exchange) -> Choice:
-        request = exchange.request
         affinity = self._affinity
         session: Session | None = None
+        choice: Choice | None = None
         if affinity is not None and not affinity.reads_body:
-            session = await self._session(affinity, exchange, None)
-            if session is not None and (pin := affinity.held(session, "", None)) is not None:
-                return self._held(session, pin)
-        document = await parsed(request, self._config.max_body_size)
+            session = await affinity.look_up(exchange.request.headers, None)
+            if session is not None and session.pin is not None:
+                session = self._served(affinity, session, session.pin, exchange)
+                choice = session.choice or self._held(affinity, session)
+        if choice is None:
+            choice = await self._choose(exchange, session)
+        if not choice.labels:
+            route = choice.route or ""
+            outcome = "pinned" if choice.held else choice.reason or "route"
+            choice.labels = (route if route in self._names else "own", outcome)
+        self._choices.inc(choice.labels)
+        return choice
+
+    async def _choose(self, exchange: Exchange, session: Session | None) -> Choice:
+        """A choice for a request whose body has to be read for it."""
+        affinity = self._affinity
+        document = await parsed(exchange.request, self._config.max_body_size)
         conversation = read_conversation(document)
         requested = self.resolve(conversation.model)
         if affinity is not None and affinity.reads_body:
-            session = await self._session(affinity, exchange, conversation)
-        if affinity is not None and session is not None:
-            pin = affinity.held(session, requested, conversation)
-            if pin is not None:
-                return self._held(session, pin)
+            session = await affinity.look_up(exchange.request.headers, conversation)
+            if session is not None and session.pin is not None:
+                session = self._served(affinity, session, session.pin, exchange)
+                held = self._held(affinity, session, requested, conversation)
+                if held is not None:
+                    return held
         choice = await self._decide(document, conversation, self._wanted(exchange, requested))
         choice.session = session
         if affinity is not None and session is not None and choice.models:
@@ -152,19 +167,23 @@ class Chooser:
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
-    async def _session(
-        self, affinity: Affinity, exchange: Exchange, conversation: Conversation | None
-    ) -> Session | None:
-        """The session of a request. A pin to a model that nobody serves any more, after a change of the file, is none."""
-        session = await affinity.look_up(exchange.request.headers, conversation)
-        if session is not None and session.pin is not None:
-            cluster = self.cluster(exchange)
-            if cluster is not None and not cluster.serves(session.pin.model):
-                affinity.release(session)
-        return session
+    def _served(self, affinity: Affinity, session: Session, pin: Pin, exchange: Exchange) -> Session:
+        """The session; without its pin if nobody serves that model any more, after a change of the file."""
+        cluster = self.cluster(exchange)
+        return session if cluster is None or cluster.serves(pin.model) else affinity.released(session)
 
-    def _held(self, session: Session, pin: Pin) -> Choice:
-        return Choice(self._around(pin), pin.route, session=session, pinned=True, held=True)
+    def _held(
+        self, affinity: Affinity, session: Session, requested: str = "", conversation: Conversation | None = None
+    ) -> Choice | None:
+        """What a session's pin says, if it stands."""
+        pin = affinity.held(session, requested, conversation)
+        if pin is None:
+            return None
+        choice = Choice(self._around(pin), pin.route, session=session, pinned=True, held=True)
+        if affinity.steady and pin.route in self._declared:
+            choice.steady = True
+            session.choice = choice
+        return choice
 
     def _around(self, pin: Pin) -> tuple[str, ...]:
         """The pinned model; should it fail, the others of its route."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.llm.dialect import OTHER, dialect_of
-from pixiu_py.filters.llm.plan import plan_of
-from pixiu_py.filters.llm.router.affinity import Pin
+from pixiu_py.filters.llm.plan import PLAN, Plan, plan_of
+from pixiu_py.filters.llm.router.affinity import pin
 from pixiu_py.filters.llm.router.check import check_names
 from pixiu_py.filters.llm.router.choice import Choice, Chooser, parsed
 from pixiu_py.filters.llm.router.decision import answer_decision
@@ -22,7 +23,7 @@ from pixiu_py.filters.llm.router.model import RouterConfig
 from pixiu_py.filters.llm.router.ranking import Ranking
 from pixiu_py.filters.llm.router.sequence import Deciders
 from pixiu_py.filters.llm.router.session import build_affinity
-from pixiu_py.http.headers import encode
+from pixiu_py.http.headers import Fields, encode
 from pixiu_py.http.splice import may_have_key, remove_key
 from pixiu_py.registry import Family, plugin
 
@@ -30,16 +31,14 @@ if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.config.model import Cluster
     from pixiu_py.config.report import BlockReport
+    from pixiu_py.filters.llm.router.affinity import Session
     from pixiu_py.http.exchange import Attempt, Exchange, Response
-    from pixiu_py.http.headers import Headers, Raw
 
 #: ``exchange.params`` key of an exchange's ``Choice``.
 CHOICE: Final = "llm_router"
 MODEL_HEADER: Final = "x-pixiu-model"
 ROUTE_HEADER: Final = "x-pixiu-route-name"
 
-_SAID = frozenset((MODEL_HEADER.encode(), ROUTE_HEADER.encode()))
-_LENGTHS = frozenset(map(len, _SAID))
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -57,6 +56,7 @@ class LlmRouter(HttpFilter):
         self._prefix = f"/{prefix}/" if prefix else ""
         self._ranking = Ranking(config, context)
         self._affinity = build_affinity(config.routing, context, self._ranking.prices) if config.routing else None
+        self._reads_usage = self._affinity is not None and self._affinity.reads_usage
         self._deciders = Deciders(config, context)
         self._listing = Listing(config, context)
         self.chooser = Chooser(config, context, self._deciders, self._ranking, self._affinity)
@@ -81,30 +81,38 @@ class LlmRouter(HttpFilter):
         """Put the chosen models into the plan; answer for the list of models and for a decision alone."""
         request = exchange.request
         path = request.path
-        if request.method == "GET" and self._listing.has(path):
-            return self._listing.answer(path, self.chooser.cluster(exchange))
         if self._prefix and path.startswith(self._prefix):
             inner = path[len(self._prefix) - 1 :]
             return await answer_decision(exchange, inner, self.chooser, self._affinity, self.context.random)
-        if request.method != "POST" or not request.body.exists or dialect_of(path) is OTHER:
-            if self._affinity is not None:
-                self._affinity.strip(request.headers)
-            await self._rename(exchange)
+        if request.method == "POST" and request.body.length != 0 and dialect_of(path) is not OTHER:
+            await self._choose(exchange)
             return None
-        body = await request.body.read(self.config.max_body_size)
-        exchange.params[CHOICE] = choice = await self.chooser.choose(exchange)
-        if choice.models:
-            self._plan(exchange, choice.models)
-        if may_have_key(body, PREFERENCES):
-            plan_of(exchange).edits.append(_without_preferences)
+        if request.method == "GET" and self._listing.has(path):
+            return self._listing.answer(path, self.chooser.cluster(exchange))
+        if self._affinity is not None:
+            self._affinity.strip(request.headers)
+        await self._rename(exchange)
         return None
 
-    def _plan(self, exchange: Exchange, models: tuple[str, ...]) -> None:
-        plan = plan_of(exchange)
-        plan.models = models
-        plan.most_attempts = self.config.max_attempts
-        if self.config.fallback_window:
-            plan.until = self.context.clock() + self.config.fallback_window
+    async def _choose(self, exchange: Exchange) -> None:
+        params = exchange.params
+        params[CHOICE] = choice = await self.chooser.choose(exchange)
+        if not choice.steady or PLAN in params:
+            self._plan(plan_of(exchange), choice)
+            return
+        plan = choice.plan
+        if plan is None:
+            plan = choice.plan = Plan()
+            self._plan(plan, choice)
+            plan.shared = True
+        params[PLAN] = plan
+
+    def _plan(self, plan: Plan, choice: Choice) -> None:
+        plan.edits += (_without_preferences,)
+        if choice.models:
+            plan.models = choice.models
+            plan.most_attempts = self.config.max_attempts
+            plan.window = self.config.fallback_window
 
     async def _rename(self, exchange: Exchange) -> None:
         """Resolve an alias in a request that needs no decision, such as one for embeddings."""
@@ -123,52 +131,47 @@ class LlmRouter(HttpFilter):
         if choice is None or response is None or not exchange.attempts:
             return
         latest = exchange.attempts[-1]
+        if choice.steady:
+            if latest.seconds and latest.model == choice.models[0]:  # which is what the session knows
+                response.headers.put(_said(latest.model, choice.route))
+                return
+            choice = exchange.params[CHOICE] = replace(choice, steady=False)
         if not latest.seconds:  # the client gets heartbeats: nobody has answered yet
             return
-        _say(response.headers, latest.model, choice.route)
-        if response.status < 300:
-            self._tell(choice, latest)
-            if choice.told and self._affinity is not None and self._affinity.reads_usage:
+        response.headers.put(_said(latest.model, choice.route))
+        if response.status < 300 and choice.session is not None:
+            self._tell(choice, choice.session, latest)
+            if choice.told and self._reads_usage:
                 choice.meter = metered(response, self.context.clock)
 
-    def _tell(self, choice: Choice, attempt: Attempt) -> None:
+    def _tell(self, choice: Choice, session: Session, attempt: Attempt) -> None:
         """Tell the session who has answered well."""
-        if self._affinity is not None and choice.session is not None and attempt.success and attempt.model:
+        if self._affinity is not None and attempt.model and not attempt.error:
             choice.told = True
-            self._affinity.answered(choice.session, Pin(attempt.model, choice.route))
+            self._affinity.answered(session, pin(attempt.model, choice.route))
 
     def done(self, exchange: Exchange) -> None:
         """The answer is over."""
-        choice: Choice | None = exchange.params.get(CHOICE)
         if self._ranking.observes:
             self._ranking.observe(exchange.attempts)
-        if choice is None or self._affinity is None or choice.session is None or not exchange.attempts:
+        choice: Choice | None = exchange.params.get(CHOICE)
+        if choice is None or choice.steady or choice.session is None or not exchange.attempts:
             return
         if not choice.told and exchange.end_reason == "complete" and exchange.status < 300:
-            self._tell(choice, exchange.attempts[-1])
-        if not choice.told:
-            return
-        served = Pin(exchange.attempts[-1].model, choice.route)
-        usage = choice.meter.usage if choice.meter is not None else None
-        self._affinity.ended(choice.session, served, usage)
-
-
-def _say(headers: Headers, model: str, route: str | None) -> None:
-    for name, _ in headers.raw:
-        if len(name) in _LENGTHS and name.lower() in _SAID:  # by another gateway, behind this one
-            headers.remove(MODEL_HEADER, ROUTE_HEADER)
-            break
-    for field in _fields(model, route):
-        headers.append(field)
+            self._tell(choice, choice.session, exchange.attempts[-1])
+        if choice.told and self._reads_usage and self._affinity is not None:
+            usage = choice.meter.usage if choice.meter is not None else None
+            self._affinity.ended(choice.session, pin(exchange.attempts[-1].model, choice.route), usage)
 
 
 @lru_cache(maxsize=1024)
-def _fields(model: str, route: str | None) -> list[Raw]:
+def _said(model: str, route: str | None) -> Fields:
     """What the client is told. What cannot stand in a field is left out: clients may name a model as they like."""
     said = ((MODEL_HEADER, model), (ROUTE_HEADER, route))
-    return [(encode(name), encode(value)) for name, value in said if value and not _CONTROLS.search(value)]
+    fields = [(encode(name), encode(value)) for name, value in said if value and not _CONTROLS.search(value)]
+    return Fields(fields, [encode(name) for name, _ in said])
 
 
 def _without_preferences(body: bytes, endpoint: Endpoint, model: str) -> bytes:
     """The body without the client's routes, which are for this gateway."""
-    return remove_key(body, PREFERENCES)
+    return remove_key(body, PREFERENCES) if may_have_key(body, PREFERENCES) else body

@@ -34,6 +34,8 @@ class Ranking:
         told = any(source.type == "latency" for source in config.model_metrics_sources)
         if not told and any(route.prefer == "fastest" for route in config.routing_preferences):
             self._own = Latencies(_HALF_LIFE)
+        #: True when the answers to requests are to be told to ``observe``.
+        self.observes = self._own is not None
 
     def _add(self, source: MetricsSource, context: Context) -> None:
         if source.provider == "static":
@@ -69,11 +71,6 @@ class Ranking:
         if prefer == "fastest":
             return ranked(models, self._latency)
         return tuple(models)
-
-    @property
-    def observes(self) -> bool:
-        """True when the answers to requests are to be told to ``observe``."""
-        return self._own is not None
 
     def observe(self, attempts: Sequence[Attempt]) -> None:
         """Learn from the attempts of one request how long its model took to begin to answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pixiu_py.errors import StartError
@@ -73,15 +74,12 @@ class StoredAffinity(Affinity):
 
     def strip(self, headers: Headers) -> None:
         """See ``Affinity.strip``."""
-        if self._header in headers:
-            headers.withhold(self._header)
+        headers.take(self._header)
 
     async def look_up(self, headers: Headers, conversation: Conversation | None) -> Session | None:
         """See ``Affinity.look_up``."""
         tenant = headers.get(self._tenant_header) if self._tenant_header else None
-        id_ = headers.get(self._header)
-        if id_ is not None:
-            headers.withhold(self._header)
+        id_ = headers.take(self._header)
         key: str | None = None
         if id_:
             key = named(tenant, id_, conversation if self.strands else None)
@@ -89,10 +87,10 @@ class StoredAffinity(Affinity):
             key = recognised(tenant, conversation, strands=self.strands)
         if key is None:
             return None
-        known = await self._store.get(key)
-        binding = known.binding
-        pin = None if binding is None else Pin(binding.model_name, binding.route_name)
-        return Session(id_ or "", key, pin, known)
+        return self._session(id_ or "", key, await self._store.get(key))
+
+    def _session(self, id_: str, key: str, known: Known) -> Session:
+        return Session(id_, key, known.pin, known)
 
 
 class First(NamedTuple):
@@ -108,8 +106,26 @@ class First(NamedTuple):
         return current
 
 
+#: How many sessions are kept as they were found last.
+_MOST_RECENT = 1024
+
+
 class PinAffinity(StoredAffinity):
     """Nothing is decided while a pin lives."""
+
+    def __init__(self, config: Routing, store: SessionStore, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(config, store, clock)
+        self.steady = not store.sliding
+        self._recent: dict[str, Session] = {}
+
+    def _session(self, id_: str, key: str, known: Known) -> Session:
+        """The very same session as the last time, if nothing has changed since: what was made of it is still true."""
+        session = self._recent.get(key)
+        if session is None or session.state is not known or session.id != id_:
+            if len(self._recent) >= _MOST_RECENT:
+                self._recent.clear()
+            session = self._recent[key] = Session(id_, key, known.pin, known)
+        return session
 
     def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
         """See ``Affinity.held``."""
@@ -125,9 +141,6 @@ class PinAffinity(StoredAffinity):
         if served.route is None or (served == session.pin and not self._store.sliding):
             return
         self._store.put(session.key, known, First(known.binding, Binding(served.model, served.route)))
-
-    def ended(self, session: Session, served: Pin, usage: Usage | None) -> None:
-        """Everything has been said when the answer began."""
 
 
 class Latest(NamedTuple):
@@ -158,9 +171,6 @@ class UserTurnAffinity(StoredAffinity):
         """See ``Affinity.answered``."""
         self._store.put(session.key, session.state, Latest(Binding(served.model, served.route, self._clock())))
 
-    def ended(self, session: Session, served: Pin, usage: Usage | None) -> None:
-        """Everything has been said when the answer began."""
-
 
 class Budgeted(NamedTuple):
     """Mode budget: what was read, and what was decided."""
@@ -188,11 +198,10 @@ class BudgetAffinity(StoredAffinity):
             replenish=budget.replenish_on_rebind,
         )
 
-    def release(self, session: Session) -> None:
-        """See ``Affinity.release``. There is no cache that could be lost."""
-        super().release(session)
+    def released(self, session: Session) -> Session:
+        """See ``Affinity.released``. There is no cache that could be lost."""
         known: Known = session.state
-        session.state = Known(None, known.data)
+        return replace(session, pin=None, state=Known(None, known.data))
 
     def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
         """See ``Affinity.held``."""

@@ -8,7 +8,6 @@ different versions can share a store.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, Encoder
@@ -59,9 +58,8 @@ def encode(binding: Binding) -> bytes:
     return _ENCODER.encode(binding)
 
 
-@lru_cache(maxsize=512)
 def decode(data: bytes) -> Binding | None:
-    """The binding in ``data``; None when there is none that makes sense. Remembered: many pins are the same few."""
+    """The binding in ``data``; None when there is none that makes sense."""
     try:
         binding = _DECODER.decode(data)
     except DecodeError:  # msgspec's ValidationError is one, too

@@ -10,11 +10,13 @@ with the look at it.
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
+from pixiu_py.filters.llm.router.affinity import Pin, pin
 from pixiu_py.filters.llm.router.session_binding import Binding, decode, encode
 from pixiu_py.observability.seldom import Seldom
 from pixiu_py.stores.base import StoreError
@@ -32,6 +34,9 @@ _ABREAST = 16
 #: How often a change is tried that others keep getting ahead of.
 _TRIES = 4
 
+_HIT = ("hit",)
+_MISS = ("miss",)
+
 
 class Change(Protocol):
     """What one request makes of a conversation."""
@@ -41,13 +46,24 @@ class Change(Protocol):
 
 
 class Known(NamedTuple):
-    """What a store has of a conversation: ``data`` is what it really holds, ``binding`` the sense it makes."""
+    """What a store has of a conversation: ``data`` is what it really holds, ``binding`` and ``pin`` the sense it makes."""
 
     binding: Binding | None = None
     data: bytes | None = None
+    pin: Pin | None = None
 
 
 NOTHING = Known()
+
+
+def _known(binding: Binding | None, data: bytes) -> Known:
+    return Known(binding, data, None if binding is None else pin(binding.model_name, binding.route_name))
+
+
+@lru_cache(maxsize=512)
+def _read(data: bytes) -> Known:
+    """What ``data`` says. Remembered: many conversations are pinned to the same few models."""
+    return _known(decode(data), data)
 
 
 class _Waiting:
@@ -73,7 +89,8 @@ class SessionStore:
     def __init__(self, store: Store, config: Routing, context: Context) -> None:
         self._store = store
         self._ttl = float(config.session_ttl_seconds)
-        self._sliding = config.session_ttl == "sliding"
+        #: True when a session's time counts from its latest use.
+        self.sliding = config.session_ttl == "sliding"
         self._max_pending = config.session_max_pending
         self._close_timeout = config.session_close_timeout
         self._events = context.metrics.counter(
@@ -88,11 +105,6 @@ class SessionStore:
         self._more = asyncio.Event()
         self._closing = False
         self._failures = Seldom(context.clock)
-
-    @property
-    def sliding(self) -> bool:
-        """True when a session's time counts from its latest use."""
-        return self._sliding
 
     async def start(self) -> None:
         """Open the store. Raises ``StartError``."""
@@ -117,18 +129,18 @@ class SessionStore:
         """What is known of a conversation. A store that fails knows nothing."""
         if not self._ttl:
             return NOTHING
-        binding = self._unwritten(key)
+        binding = self._unwritten(key) if self._waiting or self._flying else None
         if binding is not None:
-            self._events.inc(("hit",))
-            return Known(binding, encode(binding))
+            self._events.inc(_HIT)
+            return _known(binding, encode(binding))
         try:
             data = await self._store.get(key)
-            binding = None if data is None else decode(data)
+            found = NOTHING if data is None else _read(data)
         except Exception as error:  # noqa: BLE001 - stores are plugins, and none may cost a request
             self._failed("error", error)
             return NOTHING
-        self._events.inc(("miss" if binding is None else "hit",))
-        return Known(binding, data)
+        self._events.inc(_MISS if found.binding is None else _HIT)
+        return found
 
     def put(self, key: str, known: Known, change: Change) -> None:
         """Change a conversation, of which ``known`` was read."""
@@ -170,7 +182,7 @@ class SessionStore:
                 binding = changed = None if data is None else decode(data)
                 for change in changes:
                     changed = change.onto(changed)
-                if changed is None or (changed == binding and not self._sliding):
+                if changed is None or (changed == binding and not self.sliding):
                     return
                 if await self._put(key, data, encode(changed)):
                     self._events.inc(("store",))

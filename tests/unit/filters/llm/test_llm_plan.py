@@ -137,11 +137,11 @@ async def test_time_bounds_the_list(case: Make) -> None:
     """No further model is turned to after it; before, every one is."""
     made = await case(error(500), chat("late"), models=[models("x"), models("y")])
     exchange = planned(made, "x", "y", model="x")
-    plan_of(exchange).until = made.clock.now
+    exchange.started, plan_of(exchange).window = made.clock.now - 2, 2.0
     assert await walk(made, exchange) == (500, ["a:x"])
     made.clock.now += COOLDOWN
     exchange = planned(made, "x", "y", model="x")
-    plan_of(exchange).until = made.clock.now + 1
+    exchange.started, plan_of(exchange).window = made.clock.now - 2, 3.0
     assert await walk(made, exchange) == (200, ["a:x", "b:y"])
 
 
@@ -188,7 +188,7 @@ async def test_edits_are_made_for_each_attempt(case: Make) -> None:
         seen.append((body, endpoint.id, model))
         return body + b" "
 
-    plan_of(exchange).edits += [first, lambda body, endpoint, model: body + endpoint.id.encode()]
+    plan_of(exchange).edits += (first, lambda body, endpoint, model: body + endpoint.id.encode())
     await walk(made, exchange)
     assert [upstream.requests[0].body for upstream in made.upstreams] == [b'{"model":"x"} a', b'{"model":"x"} b']
     assert seen == [(b'{"model":"x"}', "a", "x"), (b'{"model":"x"}', "b", "x")]

@@ -72,16 +72,17 @@ async def test_routes_of_the_request_go_no_further() -> None:
         for edit in exchange.params[PLAN].edits:
             body = edit(body, None, "m")
         assert orjson.loads(body) == {"messages": ANY, "seed": 1, **extra}
-    assert PLAN not in (await pass_through({}, ask())).params
+    (edit,) = (await pass_through({}, ask())).params[PLAN].edits
+    assert edit(body, None, "m") is body
 
 
 async def test_list_is_bounded() -> None:
     """By attempts, and by time from now on."""
     config = {**CODE, "max_attempts": 3, "fallback_window": "5s"}
     plan = (await pass_through(config, ask())).params[PLAN]
-    assert (plan.most_attempts, plan.until) == (3, 5.0)
+    assert (plan.most_attempts, plan.window) == (3, 5.0)
     plan = (await pass_through({**config, "fallback_window": 0}, ask())).params[PLAN]
-    assert plan.until == 0.0
+    assert plan.window == 0.0
 
 
 async def test_embeddings_only_have_their_alias_resolved() -> None:
