@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from pixiu_py.http.headers import HOP, PLAIN, Headers, decode, encode, kind_of, received
+from pixiu_py.http.headers import HOP, PLAIN, Fields, Headers, Raw, decode, encode, kind_of, received
 from pixiu_py.upstream.head import forwarded
 
 RAW = [(b"Host", b"a"), (b"X-One", b"1"), (b"x-one", b"2")]
@@ -181,3 +181,48 @@ def test_what_was_added_can_be_withheld_too() -> None:
     headers.withhold("x-session")
     assert list(headers.raw) == [(b"A", b"1")]
     assert forwarded(headers).block == b"A: 1\r\n"
+
+
+def test_a_field_is_read_and_withheld_at_once() -> None:
+    for headers in (parsed((b"X-Session", b"s"), (b"A", b"1")), Headers([(b"x-session", b"s"), (b"A", b"1")])):
+        assert headers.take("x-session") == "s"
+        assert headers.take("x-session") is None
+        assert list(headers) == [("A", "1")]
+
+
+# --- put -------------------------------------------------------------------------------------------------------------
+
+SAID = Fields([(b"x-model", b"m")], [b"x-model", b"x-route"])
+
+
+@pytest.mark.parametrize("added", [(), ((b"X-Route", b"old"),), ((b"x-other", b"o"),)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_fields_take_the_place_of_what_has_their_names(added: tuple[Raw, ...], shared: bool) -> None:
+    """Also of those that get nothing in exchange, wherever they stand."""
+    raw = ((b"A", b"1"), (b"X-Model", b"old"), (b"X-ROUTE", b"old"), (b"B", b"2"))
+    headers = parsed(*raw) if shared else Headers(raw)
+    for field in added:
+        headers.append(field)
+    headers.put(SAID)
+    others = [(decode(name), decode(value)) for name, value in added if name == b"x-other"]
+    assert list(headers) == [("A", "1"), ("B", "2"), *others, ("x-model", "m")]
+    assert headers.get("X-Model") == "m"
+    assert "x-route" not in headers
+    headers.append((b"x-late", b"l"))
+    assert headers.get("x-late") == "l"
+
+
+def test_putting_into_a_head_that_comes_again_is_work_done_once() -> None:
+    head = received(((b"A", b"1"),), CIMultiDict(a="1"))
+    first, second, other = head.headers(), head.headers(), head.headers()
+    first.put(SAID)
+    second.put(SAID)
+    assert first.origin is second.origin is not None
+    assert list(other) == [("A", "1")]
+
+
+def test_ways_of_changing_a_head_are_not_remembered_without_end() -> None:
+    head = received(((b"A", b"1"),), CIMultiDict(a="1"))
+    for number in range(100):
+        head.headers().put(Fields([(b"n", b"%d" % number)], [b"n"]))
+    assert len(head._changed) <= 16

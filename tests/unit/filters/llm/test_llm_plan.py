@@ -10,7 +10,7 @@ import pytest
 
 from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.model import ServedModel
-from pixiu_py.filters.llm.plan import plan_of
+from pixiu_py.filters.llm.plan import PLAN, Plan, plan_of
 from pixiu_py.http.exchange import Exchange
 from tests.fakes.bodies import chat, error
 from tests.fakes.exchange import make_exchange
@@ -192,3 +192,16 @@ async def test_edits_are_made_for_each_attempt(case: Make) -> None:
     await walk(made, exchange)
     assert [upstream.requests[0].body for upstream in made.upstreams] == [b'{"model":"x"} a', b'{"model":"x"} b']
     assert seen == [(b'{"model":"x"}', "a", "x"), (b'{"model":"x"}', "b", "x")]
+
+
+def test_a_plan_that_others_share_is_not_changed() -> None:
+    """Who wants to change it gets one of the request's own."""
+    shared = Plan()
+    shared.models, shared.shared = ("x",), True
+    one, other = make_exchange(), make_exchange()
+    one.params[PLAN] = other.params[PLAN] = shared
+    plan_of(one).edits += (lambda body, endpoint, model: body,)
+    assert plan_of(one) is plan_of(one)
+    assert (plan_of(one).models, len(plan_of(one).edits)) == (("x",), 1)
+    assert other.params[PLAN] is shared
+    assert not shared.edits

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from unittest.mock import ANY
 
 import orjson
 
 from pixiu_py.filters.llm.plan import PLAN
-from pixiu_py.filters.llm.router.filter import LlmRouter
+from pixiu_py.filters.llm.router.filter import CHOICE, LlmRouter
 from pixiu_py.http.exchange import Attempt, Exchange, Response
 from tests.fakes.exchange import make_exchange
 from tests.fakes.kinds import REGISTRY, decoded
@@ -103,3 +104,33 @@ async def test_what_is_no_json_passes() -> None:
 
 async def test_other_methods_pass() -> None:
     assert models(await pass_through(CODE, make_exchange("GET", "/v1/chat/completions"))) == ()
+
+
+async def test_requests_of_a_pinned_session_share_what_was_made_of_the_pin() -> None:
+    """Until another model answers: that moves the pin, and changes nothing for the requests beside."""
+    preference = {**CODE["routing_preferences"][0], "name": "code", "models": ["big", "small"]}
+    config = {**CODE, "routing_preferences": [preference], "routing": {"session_ttl_seconds": 60}}
+    async with started(config) as router:
+
+        async def turn(by: str) -> Exchange:
+            exchange = ask()
+            exchange.request.headers.add("x-model-affinity", "s")
+            assert await router.decode(exchange) is None
+            exchange.attempts.append(Attempt("e", "1.1.1.1:1", "main", 200, seconds=0.1, model=by))
+            exchange.response = Response(200)
+            router.encode(exchange)
+            router.done(exchange)
+            for _ in range(9):
+                await asyncio.sleep(0)  # it is written
+            return exchange
+
+        assert models(await turn("big")) == ("big", "small")
+        second, third = await turn("big"), await turn("big")
+        assert second.params[PLAN] is third.params[PLAN]
+        assert second.params[CHOICE] is third.params[CHOICE]
+        moved = await turn("small")
+        assert moved.params[CHOICE] is not third.params[CHOICE]
+        assert third.params[CHOICE].models == ("big", "small")
+        assert moved.response is not None
+        assert moved.response.headers.get("x-pixiu-model") == "small"
+        assert models(await turn("small")) == ("small", "big")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from pixiu_py.filters.llm.router.affinity import Affinity, Pin, Session, Settled
 from pixiu_py.filters.llm.router.conversation import Conversation, read_conversation
 from pixiu_py.filters.llm.router.prices import Prices, Rates
-from pixiu_py.filters.llm.router.session import BudgetAffinity, StoredAffinity, build_affinity
+from pixiu_py.filters.llm.router.session import BudgetAffinity, PinAffinity, StoredAffinity, build_affinity
 from pixiu_py.filters.llm.router.session_model import Routing, RoutingBudget, SessionCacheRef
 from pixiu_py.filters.llm.usage import Usage
 from pixiu_py.http.headers import Headers
@@ -303,3 +304,54 @@ async def test_the_memory_store_is_as_large_as_it_may_be() -> None:
     store = affinity._store._store
     assert isinstance(store, MemoryStore)
     assert len(store) == 2
+
+
+# --- what is kept from request to request ----------------------------------------------------------------------------
+
+
+async def written(affinity: Affinity) -> None:
+    """Until nothing waits to be written."""
+    assert isinstance(affinity, StoredAffinity)
+    while affinity._store._waiting or affinity._store._flying:
+        await asyncio.sleep(0)
+
+
+async def test_a_session_that_has_not_changed_is_the_same_object() -> None:
+    """So that what was made of it need not be made again; as soon as the pin moves, it is another."""
+    async with opened() as affinity:
+        first = await look(affinity, named())
+        assert first is not None
+        affinity.answered(first, BIG)
+        await written(affinity)
+        second, third = await look(affinity, named()), await look(affinity, named())
+        assert second is not None
+        assert second is third
+        assert second is not first
+        affinity.answered(second, Pin("other", "code"))
+        await written(affinity)
+        fourth = await look(affinity, named())
+        assert fourth is not None
+        assert (fourth.pin, second.pin) == (Pin("other", "code"), BIG)
+
+
+async def test_a_pin_that_cannot_be_followed_is_released_for_one_request_only() -> None:
+    """Another request of the session may go to another cluster."""
+    async with opened() as affinity:
+        first = await look(affinity, named())
+        assert first is not None
+        affinity.answered(first, BIG)
+        await written(affinity)
+        found = await look(affinity, named())
+        assert found is not None
+        assert affinity.released(found).pin is None
+        again = await look(affinity, named())
+        assert again is not None
+        assert again.pin == BIG
+
+
+async def test_sessions_are_not_kept_without_end() -> None:
+    async with opened(session_max_entries=10) as affinity:
+        for number in range(3000):
+            await look(affinity, named(f"s{number}"))
+        assert isinstance(affinity, PinAffinity)
+        assert len(affinity._recent) <= 1024
