@@ -47,7 +47,7 @@ _MOST_CHANGES = 16
 class Received:
     """The fields of a head as they came. Messages with the same head share it, and what has been made of it."""
 
-    __slots__ = ("_changed", "index", "onward", "raw", "without_onward")
+    __slots__ = ("_changed", "index", "notes", "onward", "raw", "without_onward")
 
     def __init__(self, raw: Sequence[Raw], index: Mapping[str, str] | None = None) -> None:
         self.raw = raw
@@ -55,6 +55,8 @@ class Received:
         self.index = index
         #: What goes on of them, as whoever passes them on has it ready. Made at the first use.
         self.onward: Any = None
+        #: What filters have found out about messages with this head, each under itself. The length of a body is no part of it.
+        self.notes: dict[object, Any] = {}
         #: By a name, without it; by fields, with them.
         self._changed: dict[str | Fields, Received] = {}
         #: The first that was made ``without`` a name. Heads that differ in their length only share this, for ``onward``.

@@ -72,4 +72,5 @@ class RequestHead:
         )
         fields.onward = self.fields.onward  # the length is no part of it
         fields.without_onward = self.fields.without_onward
+        fields.notes = self.fields.notes
         return head

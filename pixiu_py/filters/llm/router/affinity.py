@@ -86,6 +86,11 @@ class Affinity:
         """The pin cannot be followed: the session as if there were none. The next answer will take its place."""
         return replace(session, pin=None, choice=None)
 
+    def again(self, session: Session, headers: Headers) -> bool:
+        """Whether the next request with the same head finds the session just as it was; if so, the same is done with its
+        head as by ``look_up``. Asked if ``steady``; False tells nothing."""
+        return False
+
     def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
         """The pin that is to be used without a decision; None: decide.
 

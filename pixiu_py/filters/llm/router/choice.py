@@ -79,6 +79,19 @@ class Chooser:
             ("route", "outcome"),
         )
 
+    def again(self, session: Session, exchange: Exchange) -> Choice | None:
+        """The choice of a session for another request with the same head, counted; None: it has to be chosen."""
+        choice = session.choice
+        if choice is None or self._affinity is None:
+            return None
+        cluster = self.cluster(exchange)
+        if cluster is None or not cluster.serves(choice.models[0]):
+            return None
+        if not self._affinity.again(session, exchange.request.headers):
+            return None
+        self._choices.inc(choice.labels)
+        return choice
+
     async def choose(self, exchange: Exchange) -> Choice:
         """The models for a request, counted. Raises ``DownstreamError`` when its body cannot be read."""
         affinity = self._affinity

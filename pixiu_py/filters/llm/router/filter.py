@@ -80,6 +80,13 @@ class LlmRouter(HttpFilter):
     async def decode(self, exchange: Exchange) -> Response | None:
         """Put the chosen models into the plan; answer for the list of models and for a decision alone."""
         request = exchange.request
+        origin = request.headers.origin
+        session = None if origin is None else origin.notes.get(self)
+        if session is not None and PLAN not in exchange.params:
+            choice = self.chooser.again(session, exchange)
+            if choice is not None:
+                exchange.params[CHOICE], exchange.params[PLAN] = choice, choice.plan
+                return None
         path = request.path
         if self._prefix and path.startswith(self._prefix):
             inner = path[len(self._prefix) - 1 :]
@@ -96,6 +103,7 @@ class LlmRouter(HttpFilter):
 
     async def _choose(self, exchange: Exchange) -> None:
         params = exchange.params
+        origin = exchange.request.headers.origin
         params[CHOICE] = choice = await self.chooser.choose(exchange)
         if not choice.steady or PLAN in params:
             self._plan(plan_of(exchange), choice)
@@ -106,6 +114,8 @@ class LlmRouter(HttpFilter):
             self._plan(plan, choice)
             plan.shared = True
         params[PLAN] = plan
+        if origin is not None:
+            origin.notes[self] = choice.session
 
     def _plan(self, plan: Plan, choice: Choice) -> None:
         plan.edits += (_without_preferences,)

@@ -118,6 +118,13 @@ class PinAffinity(StoredAffinity):
         self.steady = not store.sliding
         self._recent: dict[str, Session] = {}
 
+    def again(self, session: Session, headers: Headers) -> bool:
+        """See ``Affinity.again``."""
+        if not self._store.stands(session.key, session.state):
+            return False
+        headers.withhold(self._header)
+        return True
+
     def _session(self, id_: str, key: str, known: Known) -> Session:
         """The very same session as the last time, if nothing has changed since: what was made of it is still true."""
         session = self._recent.get(key)

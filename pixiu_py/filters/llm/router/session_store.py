@@ -20,6 +20,7 @@ from pixiu_py.filters.llm.router.affinity import Pin, pin
 from pixiu_py.filters.llm.router.session_binding import Binding, decode, encode
 from pixiu_py.observability.seldom import Seldom
 from pixiu_py.stores.base import StoreError
+from pixiu_py.stores.memory import MemoryStore
 from pixiu_py.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class SessionStore:
 
     def __init__(self, store: Store, config: Routing, context: Context) -> None:
         self._store = store
+        self._memory = store if type(store) is MemoryStore else None
         self._ttl = float(config.session_ttl_seconds)
         #: True when a session's time counts from its latest use.
         self.sliding = config.session_ttl == "sliding"
@@ -141,6 +143,14 @@ class SessionStore:
             return NOTHING
         self._events.inc(_MISS if found.binding is None else _HIT)
         return found
+
+    def stands(self, key: str, known: Known) -> bool:
+        """True when a conversation is certainly still as ``known``: a look into memory, which waits for nothing."""
+        memory = self._memory
+        if memory is None or self._waiting or self._flying or memory.get_now(key) is not known.data:
+            return False
+        self._events.inc(_HIT)
+        return True
 
     def put(self, key: str, known: Known, change: Change) -> None:
         """Change a conversation, of which ``known`` was read."""
