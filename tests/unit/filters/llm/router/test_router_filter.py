@@ -7,11 +7,13 @@ from typing import Any
 from unittest.mock import ANY
 
 import orjson
+from multidict import CIMultiDict
 
 from pixiu_py.filters.llm.plan import PLAN
 from pixiu_py.filters.llm.router.filter import CHOICE, LlmRouter
 from pixiu_py.http.exchange import Attempt, Exchange, Response
-from tests.fakes.exchange import make_exchange
+from pixiu_py.http.headers import Received, encode, received
+from tests.fakes.exchange import make_context, make_exchange
 from tests.fakes.kinds import REGISTRY, decoded
 from tests.fakes.router import CODE, started
 
@@ -106,31 +108,68 @@ async def test_other_methods_pass() -> None:
     assert models(await pass_through(CODE, make_exchange("GET", "/v1/chat/completions"))) == ()
 
 
+PINNING = {**CODE, "routing": {"session_ttl_seconds": 60}}
+
+
+async def turn(router: LlmRouter, head: Received, by: str) -> Exchange:
+    """A request with this head, answered by a model; what it changes is written."""
+    exchange = ask()
+    exchange.request.headers = head.headers()
+    assert await router.decode(exchange) is None
+    exchange.attempts.append(Attempt("e", "1.1.1.1:1", "main", 200, seconds=0.1, model=by))
+    exchange.response = Response(200)
+    router.encode(exchange)
+    router.done(exchange)
+    for _ in range(9):
+        await asyncio.sleep(0)
+    return exchange
+
+
+def named(session: str) -> Received:
+    """The head of a request, as one connection knows it."""
+    fields = {"A": "1", "X-Model-Affinity": session}
+    return received(tuple([(encode(name), encode(value)) for name, value in fields.items()]), CIMultiDict(fields))
+
+
 async def test_requests_of_a_pinned_session_share_what_was_made_of_the_pin() -> None:
     """Until another model answers: that moves the pin, and changes nothing for the requests beside."""
-    preference = {**CODE["routing_preferences"][0], "name": "code", "models": ["big", "small"]}
-    config = {**CODE, "routing_preferences": [preference], "routing": {"session_ttl_seconds": 60}}
-    async with started(config) as router:
-
-        async def turn(by: str) -> Exchange:
-            exchange = ask()
-            exchange.request.headers.add("x-model-affinity", "s")
-            assert await router.decode(exchange) is None
-            exchange.attempts.append(Attempt("e", "1.1.1.1:1", "main", 200, seconds=0.1, model=by))
-            exchange.response = Response(200)
-            router.encode(exchange)
-            router.done(exchange)
-            for _ in range(9):
-                await asyncio.sleep(0)  # it is written
-            return exchange
-
-        assert models(await turn("big")) == ("big", "small")
-        second, third = await turn("big"), await turn("big")
+    async with started(PINNING) as router:
+        assert models(await turn(router, named("s"), "big")) == ("big", "small")
+        second, third = [await turn(router, named("s"), "big") for _ in range(2)]
         assert second.params[PLAN] is third.params[PLAN]
         assert second.params[CHOICE] is third.params[CHOICE]
-        moved = await turn("small")
+        moved = await turn(router, named("s"), "small")
         assert moved.params[CHOICE] is not third.params[CHOICE]
         assert third.params[CHOICE].models == ("big", "small")
         assert moved.response is not None
         assert moved.response.headers.get("x-pixiu-model") == "small"
-        assert models(await turn("small")) == ("small", "big")
+        assert models(await turn(router, named("s"), "small")) == ("small", "big")
+
+
+async def test_a_head_that_comes_again_leads_to_what_it_has_led_to() -> None:
+    """As long as that is true: nothing of it goes on, it is counted, and a pin that moved meanwhile is heeded."""
+    async with started(PINNING) as router:
+        head = named("s")
+        for _ in range(4):
+            exchange = await turn(router, head, "big")
+            assert models(exchange) == ("big", "small")
+            assert list(exchange.request.headers) == [("A", "1")]
+        assert router in head.notes
+        counted = router.context.metrics.counter("pixiu_router_choices_total", "", ("route", "outcome")).series
+        assert counted == {("code", "route"): 1, ("code", "pinned"): 3}
+        await turn(router, named("s"), "small")
+        exchange = await turn(router, head, "small")
+        assert models(exchange) == ("small", "big")
+        assert list(exchange.request.headers) == [("A", "1")]
+        assert models(await turn(router, named("other"), "big")) == ("big", "small")
+
+
+async def test_a_head_leads_to_nothing_once_its_session_is_over() -> None:
+    context = make_context()
+    async with started(PINNING, context) as router:
+        head = named("s")
+        for _ in range(3):
+            await turn(router, head, "small")
+        assert models(await turn(router, head, "small")) == ("small", "big")
+        router.chooser._affinity._store._store._entries.clear()  # type: ignore[union-attr]
+        assert models(await turn(router, head, "big")) == ("big", "small")
