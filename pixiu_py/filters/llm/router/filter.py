@@ -23,7 +23,7 @@ from pixiu_py.filters.llm.router.model import RouterConfig
 from pixiu_py.filters.llm.router.ranking import Ranking
 from pixiu_py.filters.llm.router.sequence import Deciders
 from pixiu_py.filters.llm.router.session import build_affinity
-from pixiu_py.http.headers import Fields, encode
+from pixiu_py.http.headers import REQUEST_ID, Fields, encode, kind_of
 from pixiu_py.http.splice import may_have_key, remove_key
 from pixiu_py.registry import Family, plugin
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pixiu_py.config.report import BlockReport
     from pixiu_py.filters.llm.router.affinity import Session
     from pixiu_py.http.exchange import Attempt, Exchange, Response
+    from pixiu_py.http.headers import Headers, Received
 
 #: ``exchange.params`` key of an exchange's ``Choice``.
 CHOICE: Final = "llm_router"
@@ -80,8 +81,8 @@ class LlmRouter(HttpFilter):
     async def decode(self, exchange: Exchange) -> Response | None:
         """Put the chosen models into the plan; answer for the list of models and for a decision alone."""
         request = exchange.request
-        origin = request.headers.origin
-        session = None if origin is None else origin.notes.get(self)
+        head = _as_it_came(request.headers)
+        session = None if head is None else head.notes.get(self)
         if session is not None and PLAN not in exchange.params:
             choice = self.chooser.again(session, exchange)
             if choice is not None:
@@ -103,7 +104,7 @@ class LlmRouter(HttpFilter):
 
     async def _choose(self, exchange: Exchange) -> None:
         params = exchange.params
-        origin = exchange.request.headers.origin
+        head = _as_it_came(exchange.request.headers)
         params[CHOICE] = choice = await self.chooser.choose(exchange)
         if not choice.steady or PLAN in params:
             self._plan(plan_of(exchange), choice)
@@ -114,8 +115,8 @@ class LlmRouter(HttpFilter):
             self._plan(plan, choice)
             plan.shared = True
         params[PLAN] = plan
-        if origin is not None:
-            origin.notes[self] = choice.session
+        if head is not None:
+            head.notes[self] = choice.session
 
     def _plan(self, plan: Plan, choice: Choice) -> None:
         plan.edits += (_without_preferences,)
@@ -172,6 +173,12 @@ class LlmRouter(HttpFilter):
         if choice.told and self._reads_usage and self._affinity is not None:
             usage = choice.meter.usage if choice.meter is not None else None
             self._affinity.ended(choice.session, pin(exchange.attempts[-1].model, choice.route), usage)
+
+
+def _as_it_came(headers: Headers) -> Received | None:
+    """The head that these are the fields of, if no filter has put anything of its own to them: only an id of the request."""
+    added = headers.added
+    return None if added and (len(added) > 1 or kind_of(added[0][0]) != REQUEST_ID) else headers.origin
 
 
 @lru_cache(maxsize=1024)

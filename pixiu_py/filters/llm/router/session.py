@@ -115,7 +115,7 @@ class PinAffinity(StoredAffinity):
 
     def __init__(self, config: Routing, store: SessionStore, clock: Callable[[], float] = time.time) -> None:
         super().__init__(config, store, clock)
-        self.steady = not store.sliding
+        self.steady = not store.sliding and not self.reads_body
         self._recent: dict[str, Session] = {}
 
     def again(self, session: Session, headers: Headers) -> bool:

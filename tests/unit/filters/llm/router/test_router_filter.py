@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from pixiu_py.filters.llm.plan import PLAN
 from pixiu_py.filters.llm.router.filter import CHOICE, LlmRouter
 from pixiu_py.http.exchange import Attempt, Exchange, Response
-from pixiu_py.http.headers import Received, encode, received
+from pixiu_py.http.headers import Raw, Received, encode, received
 from tests.fakes.exchange import make_context, make_exchange
 from tests.fakes.kinds import REGISTRY, decoded
 from tests.fakes.router import CODE, started
@@ -111,10 +111,12 @@ async def test_other_methods_pass() -> None:
 PINNING = {**CODE, "routing": {"session_ttl_seconds": 60}}
 
 
-async def turn(router: LlmRouter, head: Received, by: str) -> Exchange:
-    """A request with this head, answered by a model; what it changes is written."""
-    exchange = ask()
+async def turn(router: LlmRouter, head: Received, by: str, *added: Raw, text: str = "fix this code") -> Exchange:
+    """A request with this head, answered by a model; what it changes is written. ``added``: by a filter before."""
+    exchange = ask(text)
     exchange.request.headers = head.headers()
+    for field in added:
+        exchange.request.headers.append(field)
     assert await router.decode(exchange) is None
     exchange.attempts.append(Attempt("e", "1.1.1.1:1", "main", 200, seconds=0.1, model=by))
     exchange.response = Response(200)
@@ -173,3 +175,27 @@ async def test_a_head_leads_to_nothing_once_its_session_is_over() -> None:
         assert models(await turn(router, head, "small")) == ("small", "big")
         router.chooser._affinity._store._store._entries.clear()  # type: ignore[union-attr]
         assert models(await turn(router, head, "big")) == ("big", "small")
+
+
+async def test_a_head_that_a_filter_has_added_to_leads_to_nothing_by_itself() -> None:
+    """What is added may be the tenant: two tenants never share a session, whatever connection they come over."""
+    routing = {**PINNING["routing"], "session_cache": {"type": "memory", "tenant_header": "x-tenant"}}
+    async with started({**PINNING, "routing": routing}) as router:
+        head = named("s")
+        for _ in range(3):
+            assert models(await turn(router, head, "small", (b"x-tenant", b"a")))[0] in ("big", "small")
+        assert models(await turn(router, head, "small", (b"x-tenant", b"a"))) == ("small", "big")
+        assert models(await turn(router, head, "big", (b"x-tenant", b"b"))) == ("big", "small")
+        assert models(await turn(router, head, "big", (b"x-request-id", b"1"))) == ("big", "small")
+        assert models(await turn(router, head, "small", (b"x-tenant", b"a"))) == ("small", "big")
+
+
+async def test_a_conversation_without_a_name_is_found_by_its_words_each_time() -> None:
+    """The same head brings another conversation."""
+    async with started({**PINNING, "routing": {**PINNING["routing"], "implicit_sessions": True}}) as router:
+        fields = {"A": "1"}
+        head = received(tuple([(encode(name), encode(value)) for name, value in fields.items()]), CIMultiDict(fields))
+        for _ in range(3):
+            await turn(router, head, "small")
+        assert models(await turn(router, head, "small")) == ("small", "big")
+        assert models(await turn(router, head, "big", text="other code")) == ("big", "small")
