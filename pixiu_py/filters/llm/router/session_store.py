@@ -147,7 +147,7 @@ class SessionStore:
     def stands(self, key: str, known: Known) -> bool:
         """True when a conversation is certainly still as ``known``: a look into memory, which waits for nothing."""
         memory = self._memory
-        if memory is None or self._waiting or self._flying or memory.get_now(key) is not known.data:
+        if memory is None or self._waiting or self._flying or memory.get_now(key) != known.data:
             return False
         self._events.inc(_HIT)
         return True
