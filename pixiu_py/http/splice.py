@@ -8,7 +8,6 @@ key that stands there several times is changed each time: parsers differ in whic
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -92,14 +91,21 @@ _BACKSLASH = ord("\\")
 
 def _with_leading(body: bytes, key: str, value: str) -> bytes | None:
     """``body`` with another first member, if that is a string under ``key``, and no other can be; None: look closer."""
-    match, quoted = _leading(key)
-    leading = match(body)
-    if leading is None:
+    begins, quoted = _leading(key)
+    if not body.startswith(begins):
         return None
-    start, end = leading.span(1)
-    if body.rfind(quoted) >= start or _may_spell(body):
+    start = body.find(_QUOTE, len(begins[0]) - 1)
+    end = body.find(_QUOTE, start + 1) + 1
+    rest = body[end:]
+    if not end or rest.partition(quoted)[1] or _BACKSLASH in body[:end] or _may_spell(body):
         return None
-    return body[:start] + orjson.dumps(value) + body[end:]
+    return body[:start] + _literal(value) + rest
+
+
+@lru_cache(maxsize=1024)
+def _literal(value: str) -> bytes:
+    """A string as JSON. Remembered: models are few."""
+    return orjson.dumps(value)
 
 
 def _replaced(body: bytes, members: list[_Member], value: str) -> bytes:
@@ -129,10 +135,10 @@ def _spellings(key: str) -> re.Pattern[bytes]:
 
 
 @lru_cache(maxsize=16)
-def _leading(key: str) -> tuple[Callable[[bytes], re.Match[bytes] | None], bytes]:
-    """Matches an object whose first member has this key and a string, without escapes, as its value; and the key quoted."""
+def _leading(key: str) -> tuple[tuple[bytes, bytes], bytes]:
+    """How an object begins whose first member is a string under this key, as libraries write it; and the key quoted."""
     quoted = b'"%b"' % key.encode("ascii")
-    return re.compile(rb'\s*\{\s*%b\s*:\s*("[^"\\]*+")' % quoted).match, quoted
+    return (b'{%b:"' % quoted, b'{%b: "' % quoted), quoted
 
 
 def _members(body: bytes, key: str) -> list[_Member]:

@@ -29,6 +29,13 @@ from pixiu_py.http.splice import may_have_key, put_string, remove_key, replace_s
         (b'{"model":""}', b'{"model":"new"}'),
         (b'{"m\\u006Fdel":"m"}', b'{"m\\u006Fdel":"new"}'),
         (b'{"model":"a","\\u006d\\u006fdel":"b"}', b'{"model":"new","\\u006d\\u006fdel":"new"}'),
+        (b'{"model": "a","x":"\\"model"}', b'{"model": "new","x":"\\"model"}'),
+        (b'{"model":"a\\"b","x":1}', b'{"model":"new","x":1}'),
+        (b'{"model": "a\\\\","x":1}', b'{"model": "new","x":1}'),
+        (b'{"model": "a", "n": {"model": "b"}}', b'{"model": "new", "n": {"model": "b"}}'),
+        (b'{"model": "a", "model":"b"}', b'{"model": "new", "model":"new"}'),
+        (b'{"model":"","x":1}', b'{"model":"new","x":1}'),
+        (b'{"model":"a', b'{"model":"a'),
     ],
 )
 def test_only_the_top_level_value_changes(body: bytes, changed: bytes) -> None:
