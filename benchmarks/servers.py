@@ -100,7 +100,8 @@ class Gateway:
     def launch(self, spec: Spec, port: int, folder: Path) -> Launch:
         path = conf.write_gateway(spec, port, folder)
         command = [sys.executable, "-m", "pixiu_py", "gateway", "start", "-c", str(path), "-m", str(spec.workers)]
-        return Launch([*command, "-l", "warning"], {})
+        # An installed gateway has its bytecode at hand, whatever this shell is set to.
+        return Launch([*command, "-l", "warning"], {"PYTHONDONTWRITEBYTECODE": ""})
 
 
 class Nginx:

@@ -43,7 +43,11 @@ class Entry:
     cls: type[Any]
     status: str
     aliases: tuple[str, ...]
-    place: str  # file:line of the class
+
+    @property
+    def place(self) -> str:
+        """``file:line`` of the class; looked for when it is asked, which takes as long as to import the module."""
+        return _place(self.cls)
 
     @property
     def summary(self) -> str:
@@ -101,16 +105,15 @@ class Registry:
     def add(self, cls: type[Any]) -> None:
         """Register one marked class. Raises ``PluginError`` when its kind is empty or taken."""
         mark: Mark = vars(cls)[MARK]
-        place = _place(cls)
         if not mark.kind.strip():
-            raise PluginError(f"{place}: {cls.__name__} has no kind")
+            raise PluginError(f"{_place(cls)}: {cls.__name__} has no kind")
         for kind in (mark.kind, *mark.aliases):
             taken = self.find(mark.family, kind)
             if taken is not None:
                 raise PluginError(
-                    f"{place}: {mark.family.value} kind {kind!r} of {cls.__name__} is taken by {taken.place}"
+                    f"{_place(cls)}: {mark.family.value} kind {kind!r} of {cls.__name__} is taken by {taken.place}"
                 )
-        self._entries[mark.family, mark.kind] = Entry(mark.family, mark.kind, cls, mark.status, mark.aliases, place)
+        self._entries[mark.family, mark.kind] = Entry(mark.family, mark.kind, cls, mark.status, mark.aliases)
         for alias in mark.aliases:
             self._aliases[mark.family, alias] = mark.kind
 

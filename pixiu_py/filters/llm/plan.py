@@ -29,16 +29,16 @@ class Plan:
 
     __slots__ = ("edits", "models", "most_attempts", "rank", "shared", "window")
 
-    def __init__(self, models: tuple[str, ...] = (), edits: tuple[Edit, ...] = ()) -> None:
+    def __init__(self) -> None:
         #: The models to ask, best first, each at most once; empty: the one that the request names.
-        self.models = models
+        self.models: tuple[str, ...] = ()
         #: After so many attempts no further model is turned to; 0: no limit.
         self.most_attempts = 0
         #: So many seconds after the request came, neither; 0: no limit.
         self.window = 0.0
         self.rank: Rank | None = None
         #: Applied to the body of each attempt, in order, after the model's name has been put in.
-        self.edits = edits
+        self.edits: tuple[Edit, ...] = ()
         #: True when it stands for several requests, so that nobody may change it.
         self.shared = False
 

@@ -4,10 +4,12 @@ For each request the filter calls, in this order, what there is a session for:
 
     look_up(headers, conversation)           which session, and what is known of it; None: the request belongs to none
     released(session)                        its pin names a model that is not served any more
-    held(session, lane, conversation)        a pin that stands: nothing is decided
-    settle(session, lane, candidate, …)      after a decision: the pin or the candidate
+    held(session, conversation)              a pin that stands: nothing is decided
+    settle(session, candidate, conversation) after a decision: the pin or the candidate
     answered(session, served)                a good answer has begun, the client has seen nothing of it yet
     ended(session, served, usage)            the answer is over; asked only of those that want its ``usage``
+
+Instead of all of these, ``again(session, headers)`` tells of a head that has led to a pin before whether it still does.
 
 A store that fails is as good as an empty one: none of these raises.
 """
@@ -87,18 +89,16 @@ class Affinity:
         return replace(session, pin=None, choice=None)
 
     def again(self, session: Session, headers: Headers) -> bool:
-        """Whether the next request with the same head finds the session just as it was; if so, the same is done with its
-        head as by ``look_up``. Asked if ``steady``; False tells nothing."""
+        """Whether another request with the same head finds its session just as it was. True: its head has been changed as
+        by ``look_up``. False: nothing has been done. Asked of those that are ``steady``.
+        """
         return False
 
-    def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
-        """The pin that is to be used without a decision; None: decide.
-
-        ``lane`` is the model that the client asked for, after aliases; empty when the body has not been read.
-        """
+    def held(self, session: Session, conversation: Conversation | None) -> Pin | None:
+        """The pin that is to be used without a decision; None: decide. ``conversation``: see ``reads_body``."""
         raise NotImplementedError
 
-    def settle(self, session: Session, lane: str, candidate: Pin, conversation: Conversation) -> Settled:
+    def settle(self, session: Session, candidate: Pin, conversation: Conversation) -> Settled:
         """What is used after a decision for ``candidate``."""
         raise NotImplementedError
 

@@ -116,18 +116,17 @@ class Chooser:
         affinity = self._affinity
         document = await parsed(exchange.request, self._config.max_body_size)
         conversation = read_conversation(document)
-        requested = self.resolve(conversation.model)
         if affinity is not None and affinity.reads_body:
             session = await affinity.look_up(exchange.request.headers, conversation)
             if session is not None and session.pin is not None:
                 session = self._served(affinity, session, session.pin, exchange)
-                held = self._held(affinity, session, requested, conversation)
+                held = self._held(affinity, session, conversation)
                 if held is not None:
                     return held
-        choice = await self._decide(document, conversation, self._wanted(exchange, requested))
+        choice = await self._decide(document, conversation, self._wanted(exchange, self.resolve(conversation.model)))
         choice.session = session
         if affinity is not None and session is not None and choice.models:
-            self._settle(affinity, session, requested, choice, conversation)
+            self._settle(affinity, session, choice, conversation)
         return choice
 
     def resolve(self, model: str) -> str:
@@ -185,11 +184,9 @@ class Chooser:
         cluster = self.cluster(exchange)
         return session if cluster is None or cluster.serves(pin.model) else affinity.released(session)
 
-    def _held(
-        self, affinity: Affinity, session: Session, requested: str = "", conversation: Conversation | None = None
-    ) -> Choice | None:
+    def _held(self, affinity: Affinity, session: Session, conversation: Conversation | None = None) -> Choice | None:
         """What a session's pin says, if it stands."""
-        pin = affinity.held(session, requested, conversation)
+        pin = affinity.held(session, conversation)
         if pin is None:
             return None
         choice = Choice(self._around(pin), pin.route, session=session, pinned=True, held=True)
@@ -209,11 +206,9 @@ class Chooser:
         route = self._routes.get(route_name)
         return (pin.model,) if route is None else self._models(route, pin.model)
 
-    def _settle(
-        self, affinity: Affinity, session: Session, lane: str, choice: Choice, conversation: Conversation
-    ) -> None:
+    def _settle(self, affinity: Affinity, session: Session, choice: Choice, conversation: Conversation) -> None:
         candidate = Pin(choice.models[0], choice.route)
-        settled = affinity.settle(session, lane, candidate, conversation)
+        settled = affinity.settle(session, candidate, conversation)
         choice.pinned, choice.switched = settled.pinned, settled.switched
         if settled.pin != candidate:
             rest = choice.models

@@ -134,11 +134,11 @@ class PinAffinity(StoredAffinity):
             session = self._recent[key] = Session(id_, key, known.pin, known)
         return session
 
-    def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
+    def held(self, session: Session, conversation: Conversation | None) -> Pin | None:
         """See ``Affinity.held``."""
         return session.pin
 
-    def settle(self, session: Session, lane: str, candidate: Pin, conversation: Conversation) -> Settled:
+    def settle(self, session: Session, candidate: Pin, conversation: Conversation) -> Settled:
         """See ``Affinity.settle``."""
         return Settled(candidate)
 
@@ -165,11 +165,11 @@ class UserTurnAffinity(StoredAffinity):
 
     strands = True
 
-    def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
+    def held(self, session: Session, conversation: Conversation | None) -> Pin | None:
         """See ``Affinity.held``."""
         return None if conversation is None or is_user_turn(conversation) else session.pin
 
-    def settle(self, session: Session, lane: str, candidate: Pin, conversation: Conversation) -> Settled:
+    def settle(self, session: Session, candidate: Pin, conversation: Conversation) -> Settled:
         """See ``Affinity.settle``."""
         pin = session.pin
         return Settled(candidate, pin is not None, pin is not None and pin.model != candidate.model)
@@ -210,14 +210,14 @@ class BudgetAffinity(StoredAffinity):
         known: Known = session.state
         return replace(session, pin=None, state=Known(None, known.data))
 
-    def held(self, session: Session, lane: str, conversation: Conversation | None) -> Pin | None:
+    def held(self, session: Session, conversation: Conversation | None) -> Pin | None:
         """See ``Affinity.held``."""
         if conversation is None or session.pin is None or is_user_turn(conversation):
             return None
         self._rule(session, session.pin, conversation)
         return session.pin
 
-    def settle(self, session: Session, lane: str, candidate: Pin, conversation: Conversation) -> Settled:
+    def settle(self, session: Session, candidate: Pin, conversation: Conversation) -> Settled:
         """See ``Affinity.settle``."""
         ruling = self._rule(session, candidate, conversation)
         return Settled(ruling.pin, ruling.warm, ruling.switched)

@@ -59,8 +59,8 @@ async def turn(
     """One request: the pin that was held, or what was settled. ``served``: another model stood in."""
     session = await affinity.look_up(named() if headers is None else headers, conversation)
     assert session is not None
-    pin = affinity.held(session, "m", conversation)
-    settled = None if pin is not None else affinity.settle(session, "m", candidate, conversation)
+    pin = affinity.held(session, conversation)
+    settled = None if pin is not None else affinity.settle(session, candidate, conversation)
     chosen = pin or (settled.pin if settled else candidate)
     affinity.answered(session, served or chosen)
     affinity.ended(session, served or chosen, Usage("", tokens) if tokens else None)
@@ -163,7 +163,7 @@ async def test_pin_is_kept_after_success_only() -> None:
     async with opened() as affinity:
         session = await look(affinity, named())
         assert session is not None
-        affinity.settle(session, "m", BIG, says(USER))
+        affinity.settle(session, BIG, says(USER))
         again = await look(affinity, named())
         assert again is not None
         assert again.pin is None
@@ -316,13 +316,19 @@ async def written(affinity: Affinity) -> None:
         await asyncio.sleep(0)
 
 
+async def pinned_to(affinity: Affinity, pin: Pin) -> Session:
+    """The session as it is found before its pin, which is in the store afterwards."""
+    session = await look(affinity, named())
+    assert session is not None
+    affinity.answered(session, pin)
+    await written(affinity)
+    return session
+
+
 async def test_a_session_that_has_not_changed_is_the_same_object() -> None:
     """So that what was made of it need not be made again; as soon as the pin moves, it is another."""
     async with opened() as affinity:
-        first = await look(affinity, named())
-        assert first is not None
-        affinity.answered(first, BIG)
-        await written(affinity)
+        first = await pinned_to(affinity, BIG)
         second, third = await look(affinity, named()), await look(affinity, named())
         assert second is not None
         assert second is third
@@ -337,10 +343,7 @@ async def test_a_session_that_has_not_changed_is_the_same_object() -> None:
 async def test_a_pin_that_cannot_be_followed_is_released_for_one_request_only() -> None:
     """Another request of the session may go to another cluster."""
     async with opened() as affinity:
-        first = await look(affinity, named())
-        assert first is not None
-        affinity.answered(first, BIG)
-        await written(affinity)
+        await pinned_to(affinity, BIG)
         found = await look(affinity, named())
         assert found is not None
         assert affinity.released(found).pin is None
