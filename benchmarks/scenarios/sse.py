@@ -1,7 +1,7 @@
 """Event streams whose events come one by one: 64 streams, a token every 64 ms on each, evenly spread over time.
 
 This is the dearest way to receive events, because nearly every one wakes the proxy up; ``sse_burst`` is the cheapest.
-CPU time is counted once all streams have begun, so that it is the events' alone.
+CPU time is counted once all streams have begun and until the first one ends, so that it is the events' alone.
 """
 
 from __future__ import annotations

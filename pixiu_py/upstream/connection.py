@@ -43,7 +43,6 @@ class UpstreamConnection(ResponseProtocol):
     __slots__ = (
         "_first_byte_timeout",
         "_full",
-        "_now",
         "_owner",
         "_passage",
         "_sink",
@@ -59,7 +58,6 @@ class UpstreamConnection(ResponseProtocol):
         self._sink: Sink | None = None
         #: The way past the sink for the next chunk, if it comes whole. None whenever that could not be passed on as it is.
         self._passage: Passage | None = None
-        self._now = loop.time
         #: The sink has no room: nothing is taken from the endpoint until it has.
         self._full = False
         self._uploading = False
@@ -133,7 +131,7 @@ class UpstreamConnection(ResponseProtocol):
         self._waiter = None
         head = self._head
         if not self._payload.is_eof() or self._upgraded or self._error is not None:
-            self._deadline.set(idle_timeout, "idle")
+            self._deadline.set_loose(idle_timeout, "idle")
             return UpstreamResponse(self, head, head.length)
         length = head.length
         whole = self._whole
@@ -174,7 +172,7 @@ class UpstreamConnection(ResponseProtocol):
             return
         await sink.drain()
         self._full = False
-        self._deadline.set(self._idle_timeout, "idle")
+        self._deadline.set_loose(self._idle_timeout, "idle")
         self._resume_transport_reading()
         self._pump()
 
@@ -193,19 +191,20 @@ class UpstreamConnection(ResponseProtocol):
             length = len(data)
             if length < SHORT:
                 line, begin, size = SHORT_CHUNKS[length]
-                transport = passage.transport
-                if data[:begin] == line and data[passage.cut :] == passage.ends and not transport.is_closing():
-                    idle = self._idle_timeout
-                    if idle:
-                        now = self._now
-                        self._deadline.at = now() + idle
-                    watch = passage.watch
-                    watch(data)
-                    passage.exchange.bytes_sent += size
-                    transport.write(data)
-                    if passage.protocol._paused:
-                        self._hold()
-                    return
+                if data[:begin] == line and data[passage.cut :] == passage.ends:
+                    try:
+                        passage.transport.write(data)
+                    except RuntimeError:  # it has closed: the sink knows what that means
+                        pass
+                    else:
+                        passage.third = passage.second
+                        passage.second = passage.last
+                        passage.last = data
+                        passage.exchange.bytes_sent += size
+                        self._deadline.moved = True
+                        if passage.protocol._paused:
+                            self._hold()
+                        return
             self._passage = None
         if not self._relayed(data):
             ResponseProtocol.data_received(self, data)  # super() would cost the straight way something, too

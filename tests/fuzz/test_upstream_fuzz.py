@@ -92,9 +92,6 @@ class PassedWire:
     def __init__(self, sink: Passable) -> None:
         self._sink = sink
 
-    def is_closing(self) -> bool:
-        return False
-
     def write(self, framed: bytes) -> None:
         line, _, rest = framed.partition(b"\r\n")
         assert len(rest) == int(line, 16) + 2

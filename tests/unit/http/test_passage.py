@@ -7,20 +7,28 @@ from typing import Any, cast
 from pixiu_py.http.passage import Passage
 
 
+def passage() -> Passage:
+    return Passage(cast(Any, None), cast(Any, None), cast(Any, None))
+
+
 def test_any_whole_chunk_may_pass_unless_someone_asked_for_more() -> None:
-    passage = Passage(cast(Any, None), cast(Any, None), cast(Any, None))
-    framed = b"2\r\nhi\r\n"
-    assert framed[passage.cut :] == passage.ends
-    passage.watch(framed)
+    way = passage()
+    assert b"2\r\nhi\r\n"[way.cut :] == way.ends
 
 
-def test_only_what_ends_so_may_pass_and_is_shown() -> None:
+def test_only_what_ends_so_may_pass() -> None:
     """The end of an event with the framing's behind it."""
-    seen: list[bytes] = []
-    passage = Passage(cast(Any, None), cast(Any, None), cast(Any, None))
-    passage.only(b"\n\n", seen.append)
-    assert b"3\r\nx\n\n\r\n"[passage.cut :] == passage.ends
+    way = passage()
+    way.only(b"\n\n")
+    assert b"3\r\nx\n\n\r\n"[way.cut :] == way.ends
     for other in (b"2\r\nx\n\r\n", b"4\r\nx\n\nx\r\n", b"5\r\nx\r\n\r\n\r\n"):
-        assert other[passage.cut :] != passage.ends
-    passage.watch(b"3\r\nx\n\n\r\n")
-    assert seen == [b"3\r\nx\n\n\r\n"]
+        assert other[way.cut :] != way.ends
+
+
+def test_latest_chunks_come_in_their_order_and_without_their_framing() -> None:
+    way = passage()
+    assert way.latest() == []
+    way.last = b"1\r\na\r\n"
+    assert way.latest() == [b"a"]
+    way.third, way.second, way.last = b"2\r\nx\n\r\n", b"1\r\nb\r\n", b"1\r\nc\r\n"
+    assert way.latest() == [b"x\n", b"b", b"c"]

@@ -113,3 +113,59 @@ def test_closing_takes_the_timer_along(clock: Clock, deadline: Deadline, passed:
     assert all(timer.cancelled for timer in clock.timers)
     clock.turn(2)
     assert passed == []
+
+
+def test_loose_limit_runs_out_in_time_when_nothing_moves_it(
+    clock: Clock, deadline: Deadline, passed: list[str]
+) -> None:
+    """Looking several times within it changes nothing."""
+    deadline.set_loose(4, "idle")
+    for _ in range(3):
+        clock.turn(1)
+    assert passed == []
+    clock.turn(1)
+    assert passed == ["idle"]
+
+
+@pytest.mark.parametrize("moves", [1, 2, 8, 9, 31, 100])
+def test_loose_limit_is_never_early_and_a_quarter_late_at_most(
+    clock: Clock, deadline: Deadline, passed: list[str], moves: int
+) -> None:
+    """Counted from the last move, whenever that was between two looks of the timer."""
+    deadline.set_loose(4, "idle")
+    for _ in range(moves):
+        clock.turn(0.125)
+        deadline.moved = True
+    silent = 0.0
+    while not passed:
+        clock.turn(0.125)
+        silent += 0.125
+    assert 4 <= silent <= 5
+
+
+def test_loose_limit_can_still_be_moved_exactly(clock: Clock, deadline: Deadline, passed: list[str]) -> None:
+    deadline.set_loose(4, "idle")
+    clock.turn(2.5)
+    deadline.extend(4)
+    clock.turn(3.9)
+    assert passed == []
+    clock.turn(0.1)
+    assert passed == ["idle"]
+
+
+def test_exact_limit_takes_no_notice_of_a_move(clock: Clock, deadline: Deadline, passed: list[str]) -> None:
+    """One that was loose before is not any more."""
+    deadline.set_loose(4, "idle")
+    deadline.set(4, "keep_alive")
+    deadline.moved = True
+    clock.turn(4)
+    assert passed == ["keep_alive"]
+
+
+def test_no_loose_limit_never_passes(clock: Clock, deadline: Deadline, passed: list[str]) -> None:
+    """Zero seconds, whatever moves it."""
+    deadline.set_loose(1, "idle")
+    deadline.set_loose(0, "idle")
+    deadline.moved = True
+    clock.turn(100)
+    assert passed == []

@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 
 #: What an event ends with: an empty line, in each of the ways in which lines may end (CRLF CRLF ends with the second).
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
-#: How many of the last pieces are looked at to tell whether a stream was complete.
+#: How many of the last pieces are looked at to tell whether a stream was complete. A passage keeps fewer: the event with the
+#: finish reason, one with the usage, and one that says that all is done.
 _TAIL = 8
 
 
 class EventStreamSink:
     """Passes whole events on to the client's sink, and remembers the last ones."""
 
-    __slots__ = ("_limit", "_next_framed", "_next_passage", "_rest", "_sink", "_tail")
+    __slots__ = ("_limit", "_next_framed", "_next_passage", "_passage", "_rest", "_sink", "_tail")
 
     def __init__(self, sink: Sink, limit: int) -> None:
         self._sink = sink
         #: An event longer than this is sent on in pieces.
         self._limit = limit
         self._rest = b""
-        #: What was sent last; by itself what came through a passage, in its framing; all other as a tuple of one.
-        self._tail: deque[bytes | tuple[bytes]] = deque(maxlen=_TAIL)
+        #: What was sent last, but for what has gone through the latest passage.
+        self._tail: deque[bytes] = deque(maxlen=_TAIL)
+        self._passage: Passage | None = None
         self._next_framed: Callable[[bytes, bytes], bool] | None = getattr(sink, "write_framed", None)
         self._next_passage: Callable[[], Passage | None] | None = getattr(sink, "passage", None)
 
@@ -44,7 +46,7 @@ class EventStreamSink:
         """See ``FramedSink.write_framed``."""
         if self._rest or self._next_framed is None or not chunk.endswith(_ENDS):
             return self.write(chunk)
-        self._tail.append((chunk,))
+        self._latest().append(chunk)
         return self._next_framed(framed, chunk)
 
     def passage(self) -> Passage | None:
@@ -53,8 +55,9 @@ class EventStreamSink:
             return None
         passage = self._next_passage()
         if passage is not None:
-            last = _data(self._tail[-1])
-            passage.only(next((end for end in _ENDS if last.endswith(end)), _ENDS[0]), self._tail.append)
+            last = self._latest()[-1]
+            passage.only(next((end for end in _ENDS if last.endswith(end)), _ENDS[0]))
+            self._passage = passage
         return passage
 
     def write(self, chunk: bytes) -> bool:
@@ -66,8 +69,15 @@ class EventStreamSink:
             chunk = self._whole_events(chunk)
             if not chunk:
                 return True
-        self._tail.append((chunk,))
+        self._latest().append(chunk)
         return self._sink.write(chunk)
+
+    def _latest(self) -> deque[bytes]:
+        """What was sent last."""
+        if self._passage is not None:
+            self._tail.extend(self._passage.latest())
+            self._passage = None
+        return self._tail
 
     def _whole_events(self, chunk: bytes) -> bytes:
         end = _end_of_events(chunk)
@@ -91,12 +101,13 @@ class EventStreamSink:
     @property
     def torn(self) -> bool:
         """True when a piece of a very long event was the last to be sent: whatever follows would be taken for its rest."""
-        return bool(self._tail) and not _data(self._tail[-1]).endswith(_ENDS)
+        latest = self._latest()
+        return bool(latest) and not latest[-1].endswith(_ENDS)
 
     @property
     def last_events(self) -> bytes:
         """The last events, what is held included."""
-        return b"".join(map(_data, self._tail)) + self._rest
+        return b"".join(self._latest()) + self._rest
 
     def whole_rest(self) -> bytes:
         """What came with the end of the response, as far as it is whole events."""
@@ -106,11 +117,6 @@ class EventStreamSink:
         """What is held of an unfinished event."""
         rest, self._rest = self._rest, b""
         return rest
-
-
-def _data(piece: bytes | tuple[bytes]) -> bytes:
-    """A piece of the tail, without the framing that it may have."""
-    return piece[0] if isinstance(piece, tuple) else piece[piece.index(b"\n") + 1 : -2]
 
 
 def _end_of_events(data: bytes) -> int:

@@ -215,7 +215,7 @@ def test_events_that_pass_are_remembered_without_their_framing(end: bytes) -> No
     assert passage is not None
     framed = b"%x\r\ndata: 2%b\r\n" % (7 + len(end), end)
     assert framed[passage.cut :] == passage.ends
-    passage.watch(framed)
+    passage.last = framed
     assert (events.last_events, events.torn) == (b"data: 1" + end + b"data: 2" + end, False)
 
 
