@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
+
     from aiohttp.base_protocol import BaseProtocol
 
     from pixiu_py.http.exchange import Exchange
