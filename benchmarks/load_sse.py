@@ -69,16 +69,16 @@ async def streams(
     request = chat_request(target, stream=True)
     try:
         async with asyncio.timeout(120):
-            reading = [
-                asyncio.ensure_future(_read(client, request, over * index / count))
-                for index, client in enumerate(clients)
-            ]
-            while not (any(each.done() for each in reading) or all(client.first_body_at for client in clients)):
+            ended = asyncio.Event()
+            reading = asyncio.gather(
+                *(_read(client, request, over * index / count, ended) for index, client in enumerate(clients))
+            )
+            while not (ended.is_set() or all(client.first_body_at for client in clients)):
                 await asyncio.sleep(0.002)
             before = (time.monotonic(), read(), _arrived(clients), _reads(clients))
-            await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+            await ended.wait()
             after = (time.monotonic(), read(), _arrived(clients), _reads(clients))
-            await asyncio.gather(*reading)
+            await reading
     finally:
         for client in clients:
             client.close()
@@ -105,6 +105,9 @@ def _check(arrived: int, sent: int) -> None:
         raise BenchError(f"{sent} events were sent, {arrived} arrived")
 
 
-async def _read(client: StreamClient, request: bytes, after: float) -> None:
+async def _read(client: StreamClient, request: bytes, after: float, ended: asyncio.Event) -> None:
     await asyncio.sleep(after)
-    await client.send(request)
+    try:
+        await client.send(request)
+    finally:
+        ended.set()
