@@ -187,25 +187,23 @@ class UpstreamConnection(ResponseProtocol):
     def data_received(self, data: bytes) -> None:
         """Send a chunk that came whole on to the client; anything else is looked at first. The hot path of every stream."""
         passage = self._passage
-        if passage is not None:
-            length = len(data)
-            if length < SHORT:
-                line, begin, size = SHORT_CHUNKS[length]
-                if data[:begin] == line and data[passage.cut :] == passage.ends:
-                    try:
-                        passage.transport.write(data)
-                    except RuntimeError:  # it has closed: the sink knows what that means
-                        pass
-                    else:
-                        passage.third = passage.second
-                        passage.second = passage.last
-                        passage.last = data
-                        passage.exchange.bytes_sent += size
-                        self._deadline.moved = True
-                        if passage.protocol._paused:
-                            self._hold()
-                        return
-            self._passage = None
+        if passage is not None and (length := len(data)) < SHORT:
+            line, begin, size = SHORT_CHUNKS[length]
+            if data[:begin] == line and data[passage.cut :] == passage.ends:
+                try:
+                    passage.transport.write(data)
+                except RuntimeError:
+                    pass  # it has closed, and the sink knows what that means
+                else:
+                    passage.third = passage.second
+                    passage.second = passage.last
+                    passage.last = data
+                    passage.exchange.bytes_sent += size
+                    self._deadline.moved = True
+                    if passage.protocol._paused:
+                        self._hold()
+                    return
+        self._passage = None
         if not self._relayed(data):
             ResponseProtocol.data_received(self, data)  # super() would cost the straight way something, too
 
