@@ -188,7 +188,11 @@ class Headers:
             if len(key) == len(name) and key.lower() == encode(name).lower():
                 self.remove(name)
                 return
-        self.origin = origin = origin.without(name)
+        self.stand_on(origin.without(name))
+
+    def stand_on(self, origin: Received) -> None:
+        """Take another head in place of ``origin``; what was appended stays."""
+        self.origin = origin
         self._index = origin.index
         self._raw = None
 

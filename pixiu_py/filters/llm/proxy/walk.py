@@ -119,6 +119,7 @@ class Walk:
             if not self._models or self._spent():
                 break
             self._turn_to_next_model()
+            self._tried.clear()  # what failed for one model may well serve another
         exchange = self._exchange
         if not exchange.attempts:
             return self._nobody()
@@ -138,14 +139,13 @@ class Walk:
         self._candidates = found = candidates(model)
         if len(models) == 1:
             self._models = ()
-        else:
-            if not found or not found[0].cooldown.untroubled:
-                now = self._proxy.context.clock()
-                ready = (model for model in models if first_available(candidates(model), now) is not None)
-                self._model = model = next(ready, model)
-                self._candidates = candidates(model)
-            self._models = tuple([other for other in models if other != model])
-        self._tried.clear()  # what failed for one model may well serve another
+            return
+        if not found or not found[0].cooldown.untroubled:
+            now = self._proxy.context.clock()
+            ready = (model for model in models if first_available(candidates(model), now) is not None)
+            self._model = model = next(ready, model)
+            self._candidates = candidates(model)
+        self._models = tuple([other for other in models if other != model])
 
     def _spent(self) -> bool:
         """Whether the plan allows no further model."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.choice import Choice
     from pixiu_py.filters.llm.router.conversation import Conversation
     from pixiu_py.filters.llm.usage import Usage
-    from pixiu_py.http.headers import Headers
+    from pixiu_py.http.headers import Headers, Received
 
 
 class Pin(NamedTuple):
@@ -88,11 +88,12 @@ class Affinity:
         """The pin cannot be followed: the session as if there were none. The next answer will take its place."""
         return replace(session, pin=None, choice=None)
 
-    def again(self, session: Session, headers: Headers) -> bool:
-        """Whether another request with the same head finds its session just as it was. True: its head has been changed as
-        by ``look_up``. False: nothing has been done. Asked of those that are ``steady``.
+    def again(self, session: Session, head: Received) -> Received | None:
+        """What ``look_up`` leaves of the head of another request like the last one, if its session is just as it was.
+
+        None: it has to be looked up. Asked of those that are ``steady``.
         """
-        return False
+        return None
 
     def held(self, session: Session, conversation: Conversation | None) -> Pin | None:
         """The pin that is to be used without a decision; None: decide. ``conversation``: see ``reads_body``."""

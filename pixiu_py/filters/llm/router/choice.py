@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.ranking import Ranking
     from pixiu_py.filters.llm.router.sequence import Deciders
     from pixiu_py.http.exchange import Exchange, Request
+    from pixiu_py.http.headers import Received
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class Chooser:
             ("route", "outcome"),
         )
 
-    def again(self, session: Session, exchange: Exchange) -> Choice | None:
+    def again(self, session: Session, head: Received, exchange: Exchange) -> Choice | None:
         """The choice of a session for another request with the same head, counted; None: it has to be chosen."""
         choice = session.choice
         if choice is None or self._affinity is None:
@@ -87,8 +88,10 @@ class Chooser:
         cluster = self.cluster(exchange)
         if cluster is None or not cluster.serves(choice.models[0]):
             return None
-        if not self._affinity.again(session, exchange.request.headers):
+        onward = self._affinity.again(session, head)
+        if onward is None:
             return None
+        exchange.request.headers.stand_on(onward)
         self._choices.inc(choice.labels)
         return choice
 

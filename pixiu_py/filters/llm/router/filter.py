@@ -23,7 +23,7 @@ from pixiu_py.filters.llm.router.model import RouterConfig
 from pixiu_py.filters.llm.router.ranking import Ranking
 from pixiu_py.filters.llm.router.sequence import Deciders
 from pixiu_py.filters.llm.router.session import build_affinity
-from pixiu_py.http.headers import REQUEST_ID, Fields, encode, kind_of
+from pixiu_py.http.headers import Fields, encode
 from pixiu_py.http.splice import may_have_key, remove_key
 from pixiu_py.registry import Family, plugin
 
@@ -82,9 +82,8 @@ class LlmRouter(HttpFilter):
         """Put the chosen models into the plan; answer for the list of models and for a decision alone."""
         request = exchange.request
         head = _as_it_came(request.headers)
-        session = None if head is None else head.notes.get(self)
-        if session is not None and PLAN not in exchange.params:
-            choice = self.chooser.again(session, exchange)
+        if head is not None and (session := head.notes.get(self)) is not None and PLAN not in exchange.params:
+            choice = self.chooser.again(session, head, exchange)
             if choice is not None:
                 exchange.params[CHOICE], exchange.params[PLAN] = choice, choice.plan
                 return None
@@ -178,7 +177,7 @@ class LlmRouter(HttpFilter):
 def _as_it_came(headers: Headers) -> Received | None:
     """The head that these are the fields of, if no filter has put anything of its own to them: only an id of the request."""
     added = headers.added
-    return None if added and (len(added) > 1 or kind_of(added[0][0]) != REQUEST_ID) else headers.origin
+    return headers.origin if not added or (len(added) == 1 and added[0][0] == b"x-request-id") else None
 
 
 @lru_cache(maxsize=1024)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.prices import Prices
     from pixiu_py.filters.llm.router.session_model import Routing
     from pixiu_py.filters.llm.usage import Usage
-    from pixiu_py.http.headers import Headers
+    from pixiu_py.http.headers import Headers, Received
     from pixiu_py.stores.base import Store
 
 
@@ -118,12 +118,9 @@ class PinAffinity(StoredAffinity):
         self.steady = not store.sliding and not self.reads_body
         self._recent: dict[str, Session] = {}
 
-    def again(self, session: Session, headers: Headers) -> bool:
+    def again(self, session: Session, head: Received) -> Received | None:
         """See ``Affinity.again``."""
-        if not self._store.stands(session.key, session.state):
-            return False
-        headers.withhold(self._header)
-        return True
+        return head.without(self._header) if self._store.stands(session.key, session.state) else None
 
     def _session(self, id_: str, key: str, known: Known) -> Session:
         """The very same session as the last time, if nothing has changed since: what was made of it is still true."""
