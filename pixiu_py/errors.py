@@ -96,6 +96,13 @@ class BodyTooLarge(DownstreamError):
     kind = "body_too_large"
 
 
+class UnsupportedEncoding(DownstreamError):
+    """The request body has a Content-Encoding that cannot be undone here, and would have to be."""
+
+    status = 415
+    kind = "unsupported_encoding"
+
+
 class HeadersTooLarge(DownstreamError):
     """The request head is above the listener's limit."""
 

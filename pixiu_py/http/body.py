@@ -129,7 +129,7 @@ class RequestBody:
         #: Writes the interim response that a client with ``Expect: 100-continue`` is waiting for. Called when the body is
         #: first wanted, so that a request refused by its head alone never sends one. None: nobody waits, or no longer.
         self.send_continue = send_continue
-        #: Declared bytes; None for a chunked body.
+        #: Declared bytes, or those of what took its place; None for a chunked body.
         self.length = length
         #: Bytes taken from the client so far.
         self.received = 0 if content is None else len(content)
@@ -152,9 +152,14 @@ class RequestBody:
             else:
                 content = await self._collect(limit)
             self._content = content
-        if self.received > limit:
+        if len(content) > limit:
             raise BodyTooLarge(f"request body is above the limit of {limit} bytes")
         return content
+
+    def replace(self, content: bytes) -> None:
+        """Put ``content`` in place of a body that has been read. ``received`` still counts what the client has sent."""
+        self._content = content
+        self.length = len(content)
 
     def peek(self) -> bytes | None:
         """The whole body if it has been read before, else None."""

@@ -8,8 +8,9 @@ from urllib.parse import unquote
 
 import orjson
 
-from pixiu_py.errors import DownstreamError
+from pixiu_py.errors import BodyTooLarge, DownstreamError, UnsupportedEncoding
 from pixiu_py.http.headers import Headers
+from pixiu_py.http.inflate import Inflater, UnreadableError
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
@@ -69,10 +70,24 @@ class Request:
                     return value
         return None
 
+    async def content(self, limit: int) -> bytes:
+        """The whole body without its Content-Encoding. It goes on like that: what was read may be changed, too.
+
+        Raises ``UnsupportedEncoding``, ``BodyTooLarge``, or ``DownstreamError`` when it is not what it claims to be; the
+        body is then as the client sent it.
+        """
+        content = await self.body.read(limit)
+        encoding = ", ".join(self.headers.getall("content-encoding")) if "content-encoding" in self.headers else ""
+        if encoding:
+            content = _inflated(content, encoding, limit)
+            self.body.replace(content)
+            self.headers.remove("content-encoding")
+        return content
+
     async def json(self, limit: int = MAX_BUFFERED_BODY) -> Any:
-        """The body as JSON, parsed once. Raises ``DownstreamError`` when it is not JSON, ``BodyTooLarge``."""
+        """The ``content`` as JSON, parsed once. Raises what that raises, and ``DownstreamError`` when it is not JSON."""
         if self._json is _UNPARSED:
-            content = await self.body.read(limit)
+            content = await self.content(limit)
             try:
                 self._json = orjson.loads(content)
             except orjson.JSONDecodeError:
@@ -83,6 +98,21 @@ class Request:
     def parsed(self) -> Any:
         """The body as JSON if ``json()`` has been awaited with success, else None."""
         return None if self._json is _UNPARSED else self._json
+
+
+def _inflated(content: bytes, encoding: str, limit: int) -> bytes:
+    try:
+        inflater = Inflater(encoding, limit)
+        plain = inflater.feed(content)
+    except UnreadableError as error:
+        if error.reason == "encoding":
+            raise UnsupportedEncoding("the Content-Encoding of the request body is not known here") from None
+        if error.reason == "too_large":
+            raise BodyTooLarge(f"request body is above the limit of {limit} bytes when decompressed") from None
+        raise DownstreamError("the request body does not have the Content-Encoding that it names") from None
+    if not inflater.finished:
+        raise DownstreamError("the request body breaks off within its Content-Encoding")
+    return plain
 
 
 class Response:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import orjson
 
-from pixiu_py.errors import GatewayError
+from pixiu_py.errors import GatewayError, UnsupportedEncoding
 from pixiu_py.http.exchange import Response
 from pixiu_py.http.headers import Headers
 
@@ -25,6 +25,7 @@ MESSAGES = {
     406: "Not acceptable",
     408: "Request timeout",
     413: "Request body too large",
+    415: "Unsupported media type",
     429: "Rate limited",
     431: "Request header fields too large",
     499: "Client closed request",
@@ -59,12 +60,15 @@ def local_reply(status: int, detail: str = "", headers: Headers | None = None) -
 def error_reply(error: GatewayError) -> Response:
     """The answer to a request that cannot go on.
 
-    An error with a ``retry_after`` (seconds) tells the client so, rounded up to whole seconds (RFC 9110 §10.2.3).
+    An error with a ``retry_after`` (seconds) tells the client so, rounded up to whole seconds (RFC 9110 §10.2.3); one about
+    a Content-Encoding tells which ones there are in any installation (§15.5.16).
     """
     reply = local_reply(error.status, error.detail)
     wait = getattr(error, "retry_after", None)
     if wait is not None:
         reply.headers.set("Retry-After", retry_after(wait))
+    if isinstance(error, UnsupportedEncoding):
+        reply.headers.set("Accept-Encoding", "gzip, deflate")
     return reply
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+
 import orjson
 import pytest
 from fakes.exchange import make_exchange
 
-from pixiu_py.errors import BodyTooLarge, DownstreamError
+from pixiu_py.errors import BodyTooLarge, DownstreamError, UnsupportedEncoding
 from pixiu_py.http.exchange import Attempt, Response
 
 
@@ -83,3 +85,33 @@ def test_exchanges_do_not_share_state():
 def test_an_attempt_is_a_success_without_error():
     assert Attempt("e", "a:1", "c", status=200).success
     assert not Attempt("e", "a:1", "c", status=500, error="status_500").success
+
+
+async def test_content_has_no_encoding_any_more():
+    """The field, the length and the body go on as one; what the client has sent is still known."""
+    packed = gzip.compress(b'{"model": "m"}')
+    request = make_exchange(body=packed, headers={"Content-Encoding": "GZip"}).request
+    assert await request.content(1000) == b'{"model": "m"}'
+    assert await request.json() == {"model": "m"}
+    assert "content-encoding" not in request.headers
+    assert (request.body.length, request.body.peek(), request.body.received) == (14, b'{"model": "m"}', len(packed))
+
+
+@pytest.mark.parametrize("values", [["gzip", "gzip"], ["gzip, gzip"], ["gzip", "snappy"]])
+async def test_several_encodings_are_none_that_is_known(values):
+    """Also in several fields: to undo the first of them alone would make another body."""
+    request = make_exchange(body=gzip.compress(b"{}")).request
+    for value in values:
+        request.headers.add("Content-Encoding", value)
+    with pytest.raises(UnsupportedEncoding):
+        await request.content(1000)
+    assert request.body.peek() == gzip.compress(b"{}")
+
+
+async def test_content_is_limited_when_unpacked():
+    request = make_exchange(body=gzip.compress(b" " * 1001), headers={"Content-Encoding": "gzip"}).request
+    with pytest.raises(BodyTooLarge):
+        await request.content(1000)
+    assert len(await request.content(1001)) == 1001
+    with pytest.raises(BodyTooLarge):
+        await request.content(1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from pixiu_py.errors import BodyTooLarge, GatewayError, NoEndpoint, NoRoute, UpstreamTimeout
+from pixiu_py.errors import BodyTooLarge, GatewayError, NoEndpoint, NoRoute, UnsupportedEncoding, UpstreamTimeout
 from pixiu_py.http.headers import Headers
 from pixiu_py.http.local_reply import error_reply, local_reply, message_for, retry_after
 
@@ -56,6 +56,12 @@ def test_error_with_retry_after_tells_the_client():
     error = NoEndpoint("all endpoints are cooling down")
     error.retry_after = 2.1  # type: ignore[attr-defined]
     assert error_reply(error).headers.get("retry-after") == "3"
+
+
+def test_unknown_encoding_tells_which_are_known():
+    """RFC 9110 §15.5.16."""
+    reply = error_reply(UnsupportedEncoding())
+    assert (reply.status, reply.headers.get("accept-encoding")) == (415, "gzip, deflate")
 
 
 @pytest.mark.parametrize(("seconds", "value"), [(0.0, "1"), (0.2, "1"), (3.0, "3"), (3.01, "4")])

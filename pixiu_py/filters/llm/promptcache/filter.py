@@ -131,15 +131,13 @@ class PromptCache(HttpFilter):
         limit = self.config.max_body
         if request.body.length is not None and request.body.length > limit:
             return None
-        if not needed and _MARKER not in await request.body.read(limit):
-            return None
         try:
+            if not needed and _MARKER not in await request.content(limit):
+                return None
             document = await request.json(limit)
-        except DownstreamError as error:
+        except DownstreamError:
             if request.body.peek() is None:
                 raise  # too large, too slow, broken off: nobody could go on with it
-            if error.status != 400:
-                raise
             return None
         return document if type(document) is dict else None
 

@@ -55,13 +55,15 @@ class LlmProxy(ProxyFilter):
         """Find an endpoint that answers."""
         cluster = self.cluster(exchange)
         request = exchange.request
-        body = await request.body.read(self.config.max_body_size) if request.body.length != 0 else b""
+        limit = self.config.max_body_size
+        body = await request.body.read(limit) if request.body.length != 0 else b""
         model = ""
         if body and (cluster.needs_body or (cluster.restricts_models and not _planned(exchange))):
             model = await self._model(request, cluster)
+        beats = bool(self.config.heartbeat and body) and await _wants_stream(request, limit)
         deadline = exchange.started + self.config.timeout if self.config.timeout else 0.0
-        walk = Walk(self, exchange, cluster, body, model, deadline)
-        if self.config.heartbeat and body and await _wants_stream(request, self.config.max_body_size):
+        walk = Walk(self, exchange, cluster, request.body.peek() or body, model, deadline)
+        if beats:
             return await with_heartbeats(walk, self.config.heartbeat, self.context.tasks)
         return await walk.answer()
 

@@ -102,8 +102,10 @@ class LlmRouter(HttpFilter):
         return None
 
     async def _choose(self, exchange: Exchange) -> None:
-        params = exchange.params
-        head = _as_it_came(exchange.request.headers)
+        params, request = exchange.params, exchange.request
+        if "content-encoding" in request.headers:  # also where a pin stands: the model's name has to be put in
+            await request.content(self.config.max_body_size)
+        head = _as_it_came(request.headers)
         params[CHOICE] = choice = await self.chooser.choose(exchange)
         if not choice.steady or PLAN in params:
             self._plan(plan_of(exchange), choice)
