@@ -86,6 +86,21 @@ class Received:
             found = self._remember(fields, Received((*kept, *fields.raw)))
         return found
 
+    def with_values(self, places: Iterable[int], values: Iterable[bytes]) -> Received:
+        """A head of its own, with these values in the fields at these places: nothing that was found out is kept."""
+        raw = list(self.raw)
+        for place, value in zip(places, values, strict=True):
+            raw[place] = (raw[place][0], value)
+        return Received(tuple(raw))
+
+    def with_length(self, place: int, digits: bytes) -> Received:
+        """The same head with another Content-Length, the field at ``place``: it is no part of what goes on."""
+        other = self.with_values((place,), (digits,))
+        other.onward = self.onward
+        other.without_onward = self.without_onward
+        other.notes = self.notes
+        return other
+
     def _remember(self, change: str | Fields, made: Received) -> Received:
         if len(self._changed) >= _MOST_CHANGES:
             self._changed.clear()
@@ -176,7 +191,7 @@ class Headers:
     def remove(self, *names: str) -> None:
         """Drop every field of these names."""
         wanted = {encode(name).lower() for name in names}
-        self._replace([(key, value) for key, value in self.raw if key.lower() not in wanted])
+        self._replace([field for field in self.raw if field[0].lower() not in wanted])
 
     def withhold(self, name: str) -> None:
         """Drop every field of one name. Cheap for a head that comes again, where ``remove`` makes it one of its own."""

@@ -1,64 +1,127 @@
-"""How the head of a request that comes again is recognised instead of being parsed again.
+"""How the head of a message that comes again is recognised instead of being parsed again.
 
-A client that keeps its connection sends nearly the same head with every request: only Content-Length differs. What aiohttp's
-parser made of the first is true of every head with the same bytes, so that the second costs two comparisons. Nothing is
-parsed here: what is not equal byte for byte goes to the parser, and so does whatever comes while that is in the middle of a
-message, or is more or less than one whole request.
+A client that keeps its connection sends nearly the same head with every request: only Content-Length differs, and perhaps an
+id. What aiohttp's parser made of the first is true of every head with the same bytes, so that the second costs a few
+comparisons. Nothing is parsed here: what is not equal byte for byte, apart from values that are known to vary, goes to the
+parser, and so does whatever comes while that is in the middle of a message, or is more or less than one whole request.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 from weakref import WeakValueDictionary
 
+from pixiu_py.http.head_pattern import HeadPattern, checks_of, pattern_of, varying
+from pixiu_py.http.headers import Raw, Received
 from pixiu_py.http.request_head import RequestHead
 
 if TYPE_CHECKING:
     from aiohttp.http import RawRequestMessage
     from aiohttp.streams import StreamReader
 
-#: A longer head is not remembered. Each client connection remembers one at most.
+#: A longer head is not remembered. Each connection remembers one at most.
 LONGEST_KNOWN = 4096
 #: A client whose heads differ each time is not learnt from after so many in vain.
 _TRIES = 3
-#: Digits of a Content-Length that are looked at; no body with more comes in one piece.
-_DIGITS = 12
-
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})\r\n" % _DIGITS, re.IGNORECASE)
 
 
-class KnownHead:
-    """The bytes of a head, cut where its Content-Length stands, and what they mean."""
+class Head(Protocol):
+    """What the parser made of the head of a message."""
 
-    __slots__ = ("__weakref__", "_begins", "_digits", "_ends", "_head")
+    fields: Received
+    length: int | None
 
-    def __init__(self, begins: bytes, digits: bytes, ends: bytes, head: RequestHead) -> None:
-        self._begins = begins
-        self._digits = digits
-        #: Empty when the head has no Content-Length.
-        self._ends = ends
+    def with_fields(self, fields: Received, length: int | None) -> Self:
+        """A head that differs in what no other part of it depends on."""
+
+
+H = TypeVar("H", bound=Head)
+
+
+class KnownHead(Generic[H]):
+    """The bytes of a head, cut at the values that may differ, and what the latest one with them means."""
+
+    __slots__ = ("__weakref__", "_head", "_latest", "_pattern", "_places", "_values", "raw")
+
+    def __init__(
+        self, pattern: HeadPattern, latest: bytes, raw: Sequence[Raw], places: tuple[int, ...], head: H
+    ) -> None:
+        self._pattern = pattern
+        self._latest = latest
+        #: All fields of the first one, as the parser gave them.
+        self.raw = raw
+        #: Where the values stand among the fields of ``head``, which may be fewer.
+        self._places = places
         self._head = head
+        self._values = [raw[place][1] for place in pattern.places]
 
-    def match(self, data: bytes) -> tuple[RequestHead, bytes] | None:
-        """Head and body, when ``data`` is exactly one request with this head; None when it is anything else."""
-        if not data.startswith(self._begins):
+    @property
+    def varying(self) -> frozenset[int]:
+        """The places of the fields that may differ, apart from Content-Length."""
+        return self._pattern.varying
+
+    def match(self, data: bytes) -> tuple[H, bytes] | None:
+        """Head and body, when ``data`` is exactly one message with this head; None when it is anything else."""
+        if data.startswith(self._latest):
+            end = len(self._latest)
+            return (self._head, data[end:]) if len(data) - end == self._head.length else None
+        found = self._pattern.split(data)
+        if found is None:
             return None
-        start = len(self._begins)
-        if not self._ends:
-            return (self._head, b"") if len(data) == start else None
-        stop = data.find(b"\r", start, start + _DIGITS + 1)
-        digits = data[start:stop]
-        if stop < 0 or not digits.isdigit() or not data.startswith(self._ends, stop):
+        values, end = found
+        head = self._other(values)
+        if head is None or len(data) - end != head.length:
             return None
-        body = data[stop + len(self._ends) :]
-        if len(body) != int(digits):
+        self._latest = data[:end]
+        self._head = head
+        self._values = values
+        return head, data[end:]
+
+    def _other(self, values: list[bytes]) -> H | None:
+        """The head with other values; None when they need the parser's judgement."""
+        pattern = self._pattern
+        if not pattern.allows(values, self._values):
             return None
-        return self._head if digits == self._digits else self._head.with_length(digits), body
+        at = pattern.length
+        length = self._head.length if at is None else int(values[at])
+        fields = self._head.fields
+        if at is not None and pattern.only_length_differs(values, self._values):
+            return self._head.with_fields(fields.with_length(self._places[at], values[at]), length)
+        return self._head.with_fields(fields.with_values(self._places, values), length)
 
 
-#: The known heads of a server's connections, by their bytes: clients of one kind share theirs, and the last one takes it away.
-KnownHeads = WeakValueDictionary[tuple[bytes, bytes], KnownHead]
+#: The known heads of many connections, by their bytes: clients of one kind share theirs, and the last one takes it away.
+KnownHeads = WeakValueDictionary[tuple[bytes, ...], KnownHead[RequestHead]]
+
+
+def may_differ(known: KnownHead[H] | None, raw: Sequence[Raw]) -> frozenset[int]:
+    """The places of the values that are to be cut out of a head, after one that is known."""
+    if known is None:
+        return frozenset()
+    differing = varying(known.raw, raw)
+    return differing and differing | known.varying
+
+
+def learnt(
+    shared: WeakValueDictionary[tuple[bytes, ...], KnownHead[H]],
+    pattern: HeadPattern,
+    data: bytes,
+    raw: Sequence[Raw],
+    head: H,
+) -> KnownHead[H] | None:
+    """The known head with the pattern of ``data``, the bytes of ``head``. None when a field that may differ is none of its."""
+    known = shared.get(pattern.key)
+    if known is not None:
+        return known
+    places = pattern.places
+    if head.fields.raw is not raw:  # some were dropped, or are others now
+        where = {id(field): place for place, field in enumerate(head.fields.raw)}
+        places = tuple([where.get(id(raw[place]), -1) for place in places])
+        if -1 in places:
+            return None
+    known = shared[pattern.key] = KnownHead(pattern, data, raw, places, head)
+    return known
 
 
 class HeadMemory:
@@ -68,7 +131,7 @@ class HeadMemory:
 
     def __init__(self, shared: KnownHeads) -> None:
         self._shared = shared
-        self._known: KnownHead | None = None
+        self._known: KnownHead[RequestHead] | None = None
         #: Bytes until the parser is in between two messages; None when nobody can tell.
         self._missing: int | None = 0
         self._tries = _TRIES
@@ -116,16 +179,8 @@ class HeadMemory:
         self._missing = 0
 
     def _learn(self, data: bytes, size: int, message: RawRequestMessage) -> None:
-        if data.count(b"\r\n", 0, size) != len(message.raw_headers) + 2:
-            return  # a field that does not stand here
-        found = _LENGTH.search(data, 0, size)
-        if found is not None:
-            begins, digits, ends = data[: found.start(1)], found[1], data[found.end(1) : size]
-        elif "Content-Length" not in message.headers:
-            begins, digits, ends = data[:size], b"", b""
-        else:
-            return  # written in an unusual way
-        known = self._shared.get((begins, ends))
-        if known is None:
-            known = self._shared[begins, ends] = KnownHead(begins, digits, ends, RequestHead(message))
-        self._known = known
+        raw = message.raw_headers
+        data = data[:size]
+        pattern = pattern_of(data, raw, checks_of(may_differ(self._known, raw)))
+        if pattern is not None and (pattern.length is not None or "Content-Length" not in message.headers):
+            self._known = learnt(self._shared, pattern, data, raw, RequestHead(message)) or self._known

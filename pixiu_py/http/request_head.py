@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from pixiu_py.http.headers import LENGTH, Headers, Received, kind_of, received
+from pixiu_py.http.headers import Headers, Received, received
 
 if TYPE_CHECKING:
     from aiohttp.http import RawRequestMessage
@@ -62,15 +61,12 @@ class RequestHead:
         """The fields, for one request to change."""
         return self.fields.headers()
 
-    def with_length(self, digits: bytes) -> RequestHead:
-        """The same head with another Content-Length."""
-        head = copy(self)
-        head.length = int(digits)
+    def with_fields(self, fields: Received, length: int | None) -> RequestHead:
+        """A head that differs in what no other part of it depends on."""
+        head = RequestHead.__new__(RequestHead)
+        for name in RequestHead.__slots__:
+            setattr(head, name, getattr(self, name))
+        head.fields = fields
+        head.length = length
         head.route = None
-        head.fields = fields = Received(
-            tuple([(name, digits if kind_of(name) == LENGTH else value) for name, value in self.fields.raw])
-        )
-        fields.onward = self.fields.onward  # the length is no part of it
-        fields.without_onward = self.fields.without_onward
-        fields.notes = self.fields.notes
         return head

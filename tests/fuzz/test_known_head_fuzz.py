@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from hypothesis import example, given
@@ -31,6 +32,27 @@ _OTHERS = [
     b"\r\n",
     b"GET",
 ]
+#: Values of fields that may vary, with what stands around them.
+_VALUES = [
+    b" 1",
+    b" 22",
+    b" a b",
+    b"3",
+    b"\t4 ",
+    b"",
+    b" a\tb",
+    b" \xff",
+    b" \xc2\xa0",
+    b" a\0",
+    b" a\rb",
+    b" a\nX: 1",
+    b" 1\r\nX: 1",
+    b" 1\r\n 2",
+    b" 1\r\n\r\n",
+    b" 1\r\nConnection: x-request-id",
+    b" 1\r\nTransfer-Encoding: chunked",
+    b" " + b"x" * 300,
+]
 #: A body may look like the next request.
 _BODIES = [b"", b"{}", b"hello", b"x" * 12, _OTHERS[0], b"\r\n\r\n", b"0\r\n\r\n"]
 
@@ -42,6 +64,10 @@ def messages(draw: st.DrawFn) -> bytes:
     body = draw(st.sampled_from(_BODIES))
     length = len(body) + draw(st.sampled_from([0, 0, 0, 0, 0, -1, 1, 5]))
     head = draw(st.sampled_from(_HEADS[:2] + _HEADS)) % max(0, length)
+    for field in (b"X-Request-ID:", b"Accept:"):
+        if draw(st.booleans()):
+            few = st.sampled_from(_VALUES[:3])
+            head = re.sub(rb"%b [^\r]*" % field, lambda _: field + draw(few | few | st.sampled_from(_VALUES)), head)  # noqa: B023
     if draw(st.integers(0, 9)) == 0:
         at = draw(st.integers(0, len(head) - 1))
         head = head[:at] + draw(st.sampled_from([b"", b"\r", b"\n", b" ", b"\0", b"0", b"\xff"])) + head[at + 1 :]
@@ -75,6 +101,7 @@ async def _seen(sent: list[bytes], remembers: bool) -> tuple[list[Any], bytes, b
         entry: list[Any] = [head.method, head.target, head.path, head.query, tuple(head.version), head.length]
         headers = head.headers()
         entry += [list(headers.raw), headers.get("content-length"), headers.get("host"), headers.get("x-own")]
+        entry += [headers.get("x-request-id"), headers.get("accept")]
         entry += [head.keeps_alive, head.upgrade, head.expects]
         seen.append(entry)
         try:
@@ -110,10 +137,18 @@ async def _seen(sent: list[bytes], remembers: bool) -> tuple[list[Any], bytes, b
 _POST = _HEADS[0] % 2 + b"{}"
 
 
+def _with_id(value: bytes) -> bytes:
+    return _POST.replace(b"*/*", value)
+
+
 @given(pieces)
 @example([_POST, _POST, _HEADS[0] % 5 + b"hello", _POST])
 @example([_POST, _POST + b"GET", b" / HTTP/1.1\r\n\r\n", _POST])
 @example([_POST, _POST[:-1], b"}", _POST])
+@example([_with_id(b"1"), _with_id(b"2"), _with_id(b"3")[:-1], b"}", _with_id(b"4"), _POST])
+@example([_with_id(b"1"), _with_id(b"2"), _with_id(b"3") + _with_id(b"4"), _with_id(b"5")])
+@example([_with_id(b"1"), _with_id(b"2"), _with_id(b"3\r\nContent-Length: 0"), _with_id(b"5")])
+@example([_with_id(b"1"), _with_id(b"2"), _with_id(b"3\r\n\r\n"), _with_id(b"5")])
 def test_recognised_heads_change_nothing(sent: list[bytes]) -> None:
     async def both() -> None:
         assert (await _seen(sent, True))[:3] == (await _seen(sent, False))[:3]
@@ -126,3 +161,5 @@ def test_heads_are_recognised() -> None:
     sent = [_POST, _POST, _HEADS[0] % 5 + b"hello", _OTHERS[0], _POST]
     assert asyncio.run(_seen(sent, True))[3] == 2
     assert asyncio.run(_seen(sent, False))[3] == 0
+    sent = [_with_id(b"1"), _with_id(b"2"), _with_id(b"3"), _with_id(b"4 5")]
+    assert asyncio.run(_seen(sent, True))[3] == 2

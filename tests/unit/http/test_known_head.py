@@ -6,9 +6,11 @@ import asyncio
 import gc
 from typing import Any
 
+import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 
+from pixiu_py.http.head_pattern import LONGEST_VALUE, MOST_VARYING
 from pixiu_py.http.known_head import LONGEST_KNOWN, HeadMemory, KnownHeads
 
 HEAD = b"POST /v1?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n"
@@ -117,3 +119,135 @@ async def test_connections_share_what_they_know_and_take_it_away() -> None:
     del first, second
     gc.collect()
     assert not shared
+
+
+ID = b"POST /v1 HTTP/1.1\r\nHost: a\r\nX-Id: %b\r\nContent-Length: 2\r\ntraceparent: %b\r\n\r\n{}"
+
+
+def connection_that_knows_ids() -> Connection:
+    connection = Connection()
+    assert connection.feed(ID % (b"1", b"00-a")) is None
+    assert connection.feed(ID % (b"2", b"00-b")) is None
+    return connection
+
+
+async def test_ids_may_differ() -> None:
+    """Under whatever name, two at a time: each request has its own."""
+    connection = connection_that_knows_ids()
+    for number in range(10):
+        trace = b"a b;c=%d" % number
+        head, body = connection.feed(ID % (b"%d" % 10**number, trace))
+        assert list(head.headers()) == [
+            ("Host", "a"),
+            ("X-Id", str(10**number)),
+            ("Content-Length", "2"),
+            ("traceparent", trace.decode()),
+        ]
+        assert (head.headers().get("x-id"), head.length, body) == (str(10**number), 2, b"{}")
+
+
+async def test_head_with_another_id_has_notes_and_a_route_of_its_own() -> None:
+    """They may depend on that id."""
+    connection = connection_that_knows_ids()
+    first = connection.feed(ID % (b"1", b"c"))[0]
+    first.route = (object(), object())
+    first.fields.notes[1] = first.fields.onward = 1
+    same = connection.feed(ID % (b"1", b"c"))[0]
+    assert (same.route, same.fields.notes, same.fields.onward) == (first.route, {1: 1}, 1)
+    other = connection.feed(ID % (b"2", b"c"))[0]
+    assert (other.route, other.fields.notes, other.fields.onward) == (None, {}, None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b" 1",
+        b"1 ",
+        b"\t1",
+        b"1\t",
+        b"1\t1",
+        b"1\r",
+        b"1\n",
+        b"1\r\nX: 1",
+        b"1\nX: 1",
+        b"1\0",
+        b"\x7f",
+        b"\xa01",
+        b"\xc3\xa9",
+        b"1" * (LONGEST_VALUE + 1),
+    ],
+)
+async def test_value_that_is_not_plain_text_is_for_the_parser(value: bytes) -> None:
+    """Nothing is taken over that it might refuse, trim or decode."""
+    connection = connection_that_knows_ids()
+    assert connection.memory.find(ID % (b"1", b"c")) is not None
+    assert connection.memory.find(ID % (value, b"c")) is None
+    assert connection.memory.find(ID % (b"1", value)) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Connection",
+        b"Keep-Alive",
+        b"TE",
+        b"Trailer",
+        b"Upgrade",
+        b"Host",
+        b"Authorization",
+        b"X-Api-Key",
+        b"Cookie",
+        b"Content-Type",
+        b"content-encoding",
+    ],
+)
+async def test_field_that_decides_something_never_varies(name: bytes) -> None:
+    """What a message means, and whose it is, is for the parser to say."""
+    connection = Connection()
+    head = b"GET / HTTP/1.1\r\n" + (b"" if name == b"Host" else b"Host: a\r\n") + b"%b: a%d\r\n\r\n"
+    for number in range(4):
+        assert connection.feed(head % (name, number)) is None
+
+
+async def test_field_that_is_dropped_never_varies() -> None:
+    """One that Connection names is no field of the request."""
+    connection = Connection()
+    for number in range(4):
+        head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: x-own\r\nX-Own: %d\r\n\r\n" % number
+        assert connection.feed(head) is None
+
+
+async def test_value_varies_beside_a_field_that_is_dropped() -> None:
+    """It is put where it stands among those that are left."""
+    connection = Connection()
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nHTTP2-Settings: a\r\nConnection: http2-settings\r\nX-Id: %d\r\n\r\n"
+    for number in range(2):
+        connection.feed(head % number)
+    found = connection.feed(head % 3)[0]
+    assert list(found.headers()) == [("Host", "a"), ("Connection", "http2-settings"), ("X-Id", "3")]
+
+
+async def test_too_many_values_are_not_learnt() -> None:
+    """Nor is anything else of such a client."""
+    connection = Connection()
+    fields = b"".join(b"X-%d: %%d\r\n" % number for number in range(MOST_VARYING + 1))
+    for number in range(4):
+        assert (
+            connection.feed(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (fields % ((number,) * (MOST_VARYING + 1))))
+            is None
+        )
+
+
+async def test_connections_share_a_head_whose_ids_differ() -> None:
+    """Each of them gets the ids of the request at hand."""
+    shared = KnownHeads()
+    connections = [Connection(shared), Connection(shared)]
+    for number in range(2):
+        for connection in connections:
+            connection.feed(ID % (b"%d" % number, b"%d" % number))
+    assert len(shared) == 1
+    for number in range(4):
+        for which, connection in enumerate(connections):
+            fields = connection.feed(ID % (b"%d" % number, b"%d" % which))[0].headers()
+            assert (fields.get("x-id"), fields.get("traceparent")) == (str(number), str(which))

@@ -89,6 +89,44 @@ async def test_what_is_no_date_is_for_the_parser(change: tuple[bytes, bytes]) ->
     assert connection.memory.find(data.replace(*change)) is None
 
 
+ID = b"HTTP/1.1 200 OK\r\nServer: s\r\nX-Id:%b\r\nContent-Length: 2\r\nX-Left: %d\r\n\r\n{}"
+
+
+async def test_ids_may_differ() -> None:
+    """Under whatever name; also when their lengths do."""
+    connection = Connection()
+    for number in range(12):
+        found = connection.feed(ID % (b" a-%d" % number, number))
+        assert (found is None) is (number < 2)
+        if found is not None:
+            assert list(found[0].fields.headers()) == [
+                ("Server", "s"),
+                ("X-Id", f"a-{number}"),
+                ("Content-Length", "2"),
+                ("X-Left", str(number)),
+            ]
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"a", b" a ", b" \ta", b" a\tb", b" a\nX: 1", b" a\0", b" a\r", b" a\r\nX: 1", b" \xa0"]
+)
+async def test_value_that_is_not_plain_text_is_for_the_parser(value: bytes) -> None:
+    """Nothing is taken over that it might refuse, trim or decode."""
+    connection = Connection()
+    for number in range(2):
+        connection.feed(ID % (b" a-%d" % number, number))
+    assert connection.memory.find(ID % (b" a", 1)) is not None
+    assert connection.memory.find(ID % (value, 1)) is None
+
+
+@pytest.mark.parametrize("name", [b"Content-Type", b"Content-Encoding", b"Connection", b"Set-Cookie"])
+async def test_field_that_decides_something_never_varies(name: bytes) -> None:
+    """Whether a body is a stream of events that can be read, for one."""
+    connection = Connection()
+    for number in range(4):
+        assert connection.feed(b"HTTP/1.1 200 OK\r\n%b: a%d\r\nContent-Length: 0\r\n\r\n" % (name, number)) is None
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -122,7 +160,7 @@ async def test_endpoint_whose_heads_differ_is_soon_left_alone() -> None:
     """Learning costs, and would never pay."""
     connection = Connection()
     for number in range(10):
-        assert connection.feed(b"HTTP/1.1 200 OK\r\nX-Id: %d\r\nContent-Length: 0\r\n\r\n" % number) is None
+        assert connection.feed(b"HTTP/1.1 200 OK\r\nX-%d: 1\r\nContent-Length: 0\r\n\r\n" % number) is None
     for _ in range(2):
         assert connection.feed(PLAIN % 2 + b"{}") is None
 
