@@ -17,10 +17,26 @@ from pixiu_py.upstream.connection import UpstreamConnection
 from tests.fakes.exchange import FramedSink, ListSink
 from tests.fakes.transport import FedTransport
 
-WHOLE = b"HTTP/1.1 200 OK\r\ndate: Sat, 01 Jan 2022 00:00:%b GMT\r\nContent-Length: %d\r\n\r\n%b"
+WHOLE = b"HTTP/1.1 200 OK\r\ndate: Sat, 01 Jan 2022 00:00:%b GMT\r\nX-Id:%b\r\nContent-Length: %d\r\n\r\n%b"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST = b"0\r\n\r\n"
 
+#: Values of a field that may vary, with what stands around them.
+_PLAIN = [b" 1", b" 22", b" a b"]
+_OTHER = [
+    b"",
+    b"\t1",
+    b" 1 ",
+    b" a\tb",
+    b" \xff",
+    b" a\0",
+    b" a\rb",
+    b" 1\nX: 1",
+    b" 1\r\nX: 1",
+    b" 1\r\n\r\n",
+    b" 1\r\nContent-Length: 1",
+]
+ids = st.sampled_from(_PLAIN * 8 + _OTHER)
 contents = st.sampled_from([b"", b"{}", b"data: x\n\n", b"x" * 20, b"\r\n\r\n", LAST, b"2\r\nhi\r\n"])
 sizes = st.sampled_from([b"%x"] * 6 + [b"%X", b"0%x", b"%x;a=b", b"%x ", b"+%x", b"0x%x", b"%x\n"])
 
@@ -31,7 +47,8 @@ def responses(draw: st.DrawFn) -> list[bytes]:
     if draw(st.booleans()):
         content = draw(contents)
         second = draw(st.sampled_from([b"00", b"00", b"01", b"0\0"]))
-        pieces = [WHOLE % (second, len(content) + draw(st.sampled_from([0, 0, 0, 0, -1, 1])) & 255, content)]
+        length = len(content) + draw(st.sampled_from([0, 0, 0, 0, -1, 1])) & 255
+        pieces = [WHOLE % (second, draw(ids), length, content)]
     else:
         pieces = [STREAM]
         for content in draw(st.lists(contents.filter(bool), max_size=6)):
@@ -140,8 +157,10 @@ async def run(kind: type[UpstreamConnection], make_sink: type[ListSink], sent: l
 
 @pytest.mark.parametrize("make_sink", [ListSink, FramedSink, Passable])
 @given(sent=st.lists(responses(), min_size=1, max_size=5))
-@example(sent=[[WHOLE % (b"00", 2, b"{}")], [WHOLE % (b"01", 3, b"{} ")], [STREAM, b"2\r\nhi\r\n", LAST]])
+@example(sent=[[WHOLE % (b"00", b" 1", 2, b"{}")], [WHOLE % (b"01", b" 1", 3, b"{} ")], [STREAM, b"2\r\nhi\r\n", LAST]])
 @example(sent=[[STREAM + b"2\r\nhi\r\n", b"2\r\nhi\r\n", b"2\r\nh", b"i\r\n", b"2\r\nhi\r\n", LAST]])
+@example(sent=[[WHOLE % (b"00", value, 2, b"{}")] for value in (b" 1", b" 2", b" 3", b" 4\r\nX: 1", b" 5")])
+@example(sent=[[WHOLE % (b"00", value, 2, b"{}")] for value in (b" 1", b" 2", b" 3", b" 4\nX: 1", b" 5")])
 def test_shortcuts_change_nothing(make_sink: type[ListSink], sent: list[list[bytes]]) -> None:
     assert asyncio.run(run(UpstreamConnection, make_sink, sent)) == asyncio.run(run(Plain, make_sink, sent))
 
@@ -155,7 +174,11 @@ def test_shortcuts_are_taken() -> None:
             taken.append(chunk)
             return super().write_framed(framed, chunk)
 
-    sent = [[WHOLE % (b"00", 2, b"{}")], [WHOLE % (b"01", 2, b"[]")], [STREAM + b"1\r\na\r\n", b"1\r\nb\r\n", LAST]]
+    sent = [
+        [WHOLE % (b"00", b" 1", 2, b"{}")],
+        [WHOLE % (b"01", b" 1", 2, b"[]")],
+        [STREAM + b"1\r\na\r\n", b"1\r\nb\r\n", LAST],
+    ]
     asyncio.run(run(UpstreamConnection, Counting, sent))
     assert taken == [b"b"]
 
