@@ -76,7 +76,10 @@ class HttpFilter:
         """Release what ``start`` opened; also called when ``start`` failed."""
 
     def decode(self, exchange: Exchange) -> Response | None | Awaitable[Response | None]:
-        """The request on its way in. Return a response to answer here, None to go on."""
+        """The request on its way in. Return a response to answer here, None to go on.
+
+        A plain function may leave what takes longer to a coroutine that it returns.
+        """
 
     def encode(self, exchange: Exchange) -> None | Awaitable[None]:
         """The response on its way out, before its head is sent; ``exchange.response`` may be changed or replaced."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from pixiu_py.filters.base import HttpFilter, overrides
+from pixiu_py.http.exchange import Response
 
 if TYPE_CHECKING:
-    from pixiu_py.http.exchange import Exchange, Response
+    from pixiu_py.http.exchange import Exchange
 
 log = structlog.get_logger("pixiu_py.filters")
 
@@ -73,7 +74,10 @@ class FilterChain:
         """Run the request through the filters; the first response ends it. None when no filter answered."""
         for position, call, is_async in self._decode:
             exchange.entered = position + 1
-            response: Response | None = await call(exchange) if is_async else call(exchange)
+            answer = await call(exchange) if is_async else call(exchange)
+            if answer is None:
+                continue
+            response: Response | None = answer if isinstance(answer, Response) else await answer
             if response is not None:
                 return response
         exchange.entered = len(self.filters)

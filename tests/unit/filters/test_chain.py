@@ -103,6 +103,25 @@ async def test_a_local_reply_passes_the_entered_filters_only(kind):
     assert calls == ["decode a", "decode b", "encode b", "encode a", "done b", "done a"]
 
 
+@pytest.mark.parametrize("answer", [None, Response(401)])
+async def test_a_plain_decode_may_return_a_coroutine(answer):
+    """What that returns is the answer; None goes on to the next filter."""
+
+    class Longer(Spy):
+        def decode(self, exchange):
+            return self.longer()
+
+        async def longer(self):
+            await asyncio.sleep(0)
+            self.calls.append(f"decode {self.name}")
+            return self.answer
+
+    calls = []
+    chain = FilterChain([Longer("a", calls, answer), Spy("b", calls)])
+    assert await chain.decode(make_exchange()) is answer
+    assert calls == (["decode a", "decode b"] if answer is None else ["decode a"])
+
+
 async def test_a_filter_that_fails_in_decode_was_entered():
     class Failing(Spy):
         def decode(self, exchange):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import lru_cache
@@ -78,15 +78,18 @@ class LlmRouter(HttpFilter):
         """End what was started."""
         await self._resources.aclose()
 
-    async def decode(self, exchange: Exchange) -> Response | None:
+    def decode(self, exchange: Exchange) -> Awaitable[Response | None] | None:
         """Put the chosen models into the plan; answer for the list of models and for a decision alone."""
-        request = exchange.request
-        head = _as_it_came(request.headers)
+        head = _as_it_came(exchange.request.headers)
         if head is not None and (session := head.notes.get(self)) is not None and PLAN not in exchange.params:
             choice = self.chooser.again(session, head, exchange)
             if choice is not None:
                 exchange.params[CHOICE], exchange.params[PLAN] = choice, choice.plan
                 return None
+        return self._decode(exchange)
+
+    async def _decode(self, exchange: Exchange) -> Response | None:
+        request = exchange.request
         path = request.path
         if self._prefix and path.startswith(self._prefix):
             inner = path[len(self._prefix) - 1 :]

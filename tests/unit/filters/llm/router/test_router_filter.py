@@ -10,6 +10,7 @@ import orjson
 import pytest
 from multidict import CIMultiDict
 
+from pixiu_py.filters.chain import FilterChain
 from pixiu_py.filters.llm.plan import PLAN
 from pixiu_py.filters.llm.router.filter import CHOICE, LlmRouter
 from pixiu_py.http.exchange import Attempt, Exchange, Response
@@ -122,7 +123,7 @@ async def turn(router: LlmRouter, head: Received, by: str, *added: Raw, text: st
     exchange.request.headers = head.headers()
     for field in added:
         exchange.request.headers.append(field)
-    assert await router.decode(exchange) is None
+    assert await FilterChain([router]).decode(exchange) is None
     exchange.attempts.append(Attempt("e", "1.1.1.1:1", "main", 200, seconds=0.1, model=by))
     exchange.response = Response(200)
     router.encode(exchange)
