@@ -127,7 +127,6 @@ def _commands(port: int, missing: int = 0) -> int:
             text = stream.read(length).decode()
     except OSError:
         return missing
-    lines = [
-        line for line in text.splitlines() if line.startswith(("cmdstat_get:", "cmdstat_set:", "cmdstat_evalsha:"))
-    ]
+    counted = ("cmdstat_get:", "cmdstat_mget:", "cmdstat_set:", "cmdstat_evalsha:")
+    lines = [line for line in text.splitlines() if line.startswith(counted)]
     return sum(int(line.partition("calls=")[2].partition(",")[0]) for line in lines)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import ClassVar
 
 from pixiu_py.registry import Family, plugin
 from pixiu_py.stores.base import Store
+from pixiu_py.stores.gathered import GatheredReads
 from pixiu_py.stores.redis_link import RedisLink, RedisLinkConfig, milliseconds
 
 #: KEYS[1]; old, new, milliseconds or 0.
@@ -38,6 +39,7 @@ class RedisStore(Store):
     def __init__(self, config: RedisConfig, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(config)
         self._link = RedisLink(config, clock)
+        self._reads = GatheredReads(self._values, "redis", lambda: self._link.rests)
         self._swap = self._link.script(_SWAP)
         self._increment = self._link.script(_INCREMENT)
 
@@ -47,11 +49,17 @@ class RedisStore(Store):
 
     async def close(self) -> None:
         """See ``Store.close``."""
+        await self._reads.close()
         await self._link.close()
 
     async def get(self, key: str) -> bytes | None:
         """See ``Store.get``."""
-        found: bytes | None = await self._link.ask("GET", self._link.name(key))
+        return await self._reads.get(self._link.name(key))
+
+    async def _values(self, names: Sequence[str]) -> Sequence[bytes | None]:
+        if len(names) == 1:
+            return [await self._link.ask("GET", *names)]
+        found: list[bytes | None] = await self._link.ask("MGET", *names)
         return found
 
     async def set(self, key: str, value: bytes, ttl: float = 0.0) -> None:

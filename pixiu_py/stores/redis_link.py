@@ -131,6 +131,11 @@ class RedisLink:
         """Close every connection."""
         await self._client.aclose()
 
+    @property
+    def rests(self) -> bool:
+        """Whether the last call was not answered in time: see the key ``rest``."""
+        return self._rest.lasts
+
     def name(self, key: str) -> str:
         """The name under which Redis knows a key."""
         return f"{self.config.prefix}{key}"

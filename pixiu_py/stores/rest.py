@@ -14,6 +14,11 @@ class Rest:
         #: Until then calls fail at once; 0: the last one was answered.
         self._until = 0.0
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the last call got no answer: calls fail, or try."""
+        return bool(self._until)
+
     def admits(self) -> bool:
         """Whether a call may be made now. The first one after the rest tries; the others wait for what it finds."""
         now = self._clock()
