@@ -13,6 +13,7 @@ from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.chain import FilterChain
 from pixiu_py.http.body import RequestBody
 from pixiu_py.http.exchange import Exchange, Request, Response
+from pixiu_py.http.known_head import LONGEST_RECOGNISED
 from pixiu_py.http.local_reply import error_reply, local_reply
 from pixiu_py.http.request_id import request_id
 from pixiu_py.http.server import MAX_FIELD, RawRequest
@@ -156,6 +157,7 @@ class HttpConnectionManager:
         route, exchange.path_values = found
         if not exchange.path_values and not self._routes.uses_models:
             head.route = (self._routes, route)
+            head.route_stays = not self._routes.uses_headers and self._server.max_header_bytes >= LONGEST_RECOGNISED
         return route
 
     def _head_too_large(self, request: Request) -> bool:

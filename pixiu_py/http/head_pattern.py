@@ -83,19 +83,15 @@ class HeadPattern:
             at = stop
         return (values, at + len(self._ends)) if data.startswith(self._ends, at) else None
 
-    def allows(self, values: Sequence[bytes], known: Sequence[bytes]) -> bool:
-        """Whether ``values`` may stand in the head; ``known`` are some that may."""
-        for value, before, cut in zip(values, known, self.cuts, strict=True):
-            if value != before and not cut.check(value):
-                return False
-        return True
-
-    def only_length_differs(self, values: Sequence[bytes], known: Sequence[bytes]) -> bool:
-        """Whether two heads have all but their Content-Length in common."""
-        length = self.length
-        if length is None:
-            return values == known
-        return values[:length] == known[:length] and values[length + 1 :] == known[length + 1 :]
+    def differing(self, values: Sequence[bytes], known: Sequence[bytes]) -> list[int] | None:
+        """Which of ``values`` differ from ``known``, that may stand in the head; None when one of them may not."""
+        found = []
+        for index, value in enumerate(values):
+            if value != known[index]:
+                if not self.cuts[index].check(value):
+                    return None
+                found.append(index)
+        return found
 
 
 def varying(old: Sequence[Raw], new: Sequence[Raw]) -> frozenset[int]:

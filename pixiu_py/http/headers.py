@@ -6,7 +6,7 @@ UTF-8 with surrogate escapes so that every byte survives the round trip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -44,15 +44,36 @@ class Fields:
 _MOST_CHANGES = 16
 
 
+class Shape:
+    """What heads have in common that differ in the values of some of their fields."""
+
+    __slots__ = ("onward", "raw")
+
+    def __init__(self, raw: Iterable[Raw], places: Collection[int]) -> None:
+        """The fields of one of them, of which those in ``places`` differ; each of these may be passed on."""
+        #: The fields as patterns for ``%``.
+        self.raw = tuple(
+            [
+                (name.replace(b"%", b"%%"), b"%b" if place in places else value.replace(b"%", b"%%"))
+                for place, (name, value) in enumerate(raw)
+            ]
+        )
+        #: What goes on of them, as whoever passes them on has it ready: a pattern too.
+        self.onward: Any = None
+
+
 class Received:
     """The fields of a head as they came. Messages with the same head share it, and what has been made of it."""
 
-    __slots__ = ("_changed", "index", "notes", "onward", "raw", "without_onward")
+    __slots__ = ("_changed", "index", "notes", "onward", "raw", "shape", "values", "without_onward")
 
     def __init__(self, raw: Sequence[Raw], index: Mapping[str, str] | None = None) -> None:
         self.raw = raw
         #: A ready-made case-insensitive mapping of the same fields.
         self.index = index
+        #: If the head is one of many: what they have in common, and its own values.
+        self.shape: Shape | None = None
+        self.values: tuple[bytes, ...] = ()
         #: What goes on of them, as whoever passes them on has it ready. Made at the first use.
         self.onward: Any = None
         #: What filters have found out about messages with this head, each under itself. The length of a body is no part of it.

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 from weakref import WeakValueDictionary
 
-from pixiu_py.http.head_pattern import HeadPattern, checks_of, pattern_of, varying
-from pixiu_py.http.headers import Raw, Received
+from pixiu_py.http.head_pattern import LONGEST_VALUE, MOST_VARYING, HeadPattern, checks_of, pattern_of, varying
+from pixiu_py.http.headers import LENGTH, Raw, Received, Shape, kind_of
 from pixiu_py.http.request_head import RequestHead
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A longer head is not remembered. Each connection remembers one at most.
 LONGEST_KNOWN = 4096
+#: The longest that is recognised, in bytes.
+LONGEST_RECOGNISED = LONGEST_KNOWN + MOST_VARYING * LONGEST_VALUE
 #: A client whose heads differ each time is not learnt from after so many in vain.
 _TRIES = 3
 
@@ -42,17 +44,21 @@ H = TypeVar("H", bound=Head)
 class KnownHead(Generic[H]):
     """The bytes of a head, cut at the values that may differ, and what the latest one with them means."""
 
-    __slots__ = ("__weakref__", "_head", "_latest", "_pattern", "_places", "_values", "raw")
+    __slots__ = ("__weakref__", "_begins", "_head", "_latest", "_pattern", "_places", "_shape", "_values", "raw")
 
     def __init__(
         self, pattern: HeadPattern, latest: bytes, raw: Sequence[Raw], places: tuple[int, ...], head: H
     ) -> None:
         self._pattern = pattern
+        #: Most heads that are others differ here.
+        self._begins = pattern.key[0]
         self._latest = latest
         #: All fields of the first one, as the parser gave them.
         self.raw = raw
         #: Where the values stand among the fields of ``head``, which may be fewer.
         self._places = places
+        own = [field for field, place in zip(places, pattern.places, strict=True) if kind_of(raw[place][0]) != LENGTH]
+        self._shape = Shape(head.fields.raw, own)
         self._head = head
         self._values = [raw[place][1] for place in pattern.places]
 
@@ -66,7 +72,7 @@ class KnownHead(Generic[H]):
         if data.startswith(self._latest):
             end = len(self._latest)
             return (self._head, data[end:]) if len(data) - end == self._head.length else None
-        found = self._pattern.split(data)
+        found = self._pattern.split(data) if data.startswith(self._begins) else None
         if found is None:
             return None
         values, end = found
@@ -81,14 +87,18 @@ class KnownHead(Generic[H]):
     def _other(self, values: list[bytes]) -> H | None:
         """The head with other values; None when they need the parser's judgement."""
         pattern = self._pattern
-        if not pattern.allows(values, self._values):
+        differing = pattern.differing(values, self._values)
+        if differing is None:
             return None
         at = pattern.length
         length = self._head.length if at is None else int(values[at])
         fields = self._head.fields
-        if at is not None and pattern.only_length_differs(values, self._values):
+        if at is not None and differing == [at]:
             return self._head.with_fields(fields.with_length(self._places[at], values[at]), length)
-        return self._head.with_fields(fields.with_values(self._places, values), length)
+        other = fields.with_values(self._places, values)
+        other.shape = self._shape
+        other.values = tuple(values if at is None else values[:at] + values[at + 1 :])
+        return self._head.with_fields(other, length)
 
 
 #: The known heads of many connections, by their bytes: clients of one kind share theirs, and the last one takes it away.

@@ -22,6 +22,7 @@ class RequestHead:
         "path",
         "query",
         "route",
+        "route_stays",
         "target",
         "upgrade",
         "version",
@@ -47,6 +48,8 @@ class RequestHead:
         self.expects = "Expect" in message.headers
         #: A table of routes and what it has found for every request with this head, where nothing else decides.
         self.route: tuple[Any, Any] | None = None
+        #: Whether that is so for every head that is recognised as this one.
+        self.route_stays = False
 
     def _to_origin_form(self, message: RawRequestMessage) -> None:
         """The target without scheme and authority; the authority takes the place of Host (RFC 9112 §3.2.2)."""
@@ -68,5 +71,6 @@ class RequestHead:
             setattr(head, name, getattr(self, name))
         head.fields = fields
         head.length = length
-        head.route = None
+        if not self.route_stays:
+            head.route = None
         return head

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pixiu_py.errors import ClientGone, GatewayError
-from pixiu_py.http.headers import DATE, LENGTH, REQUEST_ID, Headers, Raw, encode, kind_of
+from pixiu_py.http.headers import DATE, LENGTH, REQUEST_ID, Headers, Raw, Shape, encode, kind_of
 from pixiu_py.http.passage import Passage
 
 if TYPE_CHECKING:
@@ -73,6 +73,14 @@ class _Relayed:
                     self.identified = self.identified or kind == REQUEST_ID
         self.block = b"".join(lines)
 
+    def with_values(self, values: tuple[bytes, ...]) -> _Relayed:
+        """These fields, which are a pattern, with ``values`` in it."""
+        relayed = _Relayed(())
+        relayed.block = self.block % values
+        relayed.dated = self.dated
+        relayed.identified = self.identified
+        return relayed
+
     def with_fields(self, raw: Sequence[Raw], block: bytes) -> _Relayed:
         """These fields and some more, of which ``block`` is the text."""
         both = _Relayed(())
@@ -83,6 +91,14 @@ class _Relayed:
         return both
 
 
+def _relayed_shape(shape: Shape, values: tuple[bytes, ...]) -> _Relayed:
+    """The greater part is made once for all heads of one shape."""
+    pattern: _Relayed | None = shape.onward
+    if pattern is None:
+        pattern = shape.onward = _Relayed(shape.raw)
+    return pattern.with_values(values)
+
+
 def _relayed(headers: Headers) -> _Relayed:
     """Made once for all responses with the same head, as long as no filter changes it."""
     origin = headers.origin
@@ -90,7 +106,8 @@ def _relayed(headers: Headers) -> _Relayed:
         return _Relayed(headers.raw)
     known: _Relayed | None = origin.onward
     if known is None:
-        known = origin.onward = _Relayed(origin.raw)
+        shape = origin.shape
+        known = origin.onward = _Relayed(origin.raw) if shape is None else _relayed_shape(shape, origin.values)
     if not headers.appended:
         return known
     return known.with_fields(headers.added, headers.appended)

@@ -110,7 +110,7 @@ class Node(Generic[T]):
 class RouteTable(Generic[T]):
     """All routes of one connection manager. Raises ``ValueError`` for a route that ``match.problems()`` objects to."""
 
-    __slots__ = ("_depth", "_header_only", "_no_values", "_root", "routes", "uses_models")
+    __slots__ = ("_depth", "_header_only", "_no_values", "_root", "routes", "uses_headers", "uses_models")
 
     def __init__(self, routes: Sequence[tuple[Route, T]]) -> None:
         #: In config order.
@@ -122,6 +122,8 @@ class RouteTable(Generic[T]):
         self._depth = max((len(route.path.segments) for route in by_path), default=0)
         #: True when some route depends on the body's model.
         self.uses_models = any(route.conditions.models is not None for route in self.routes)
+        #: True when some route depends on a header other than Host.
+        self.uses_headers = any(route.conditions.headers for route in self.routes)
         self._no_values: dict[str, str] = {}
 
     def match(self, request: Request, model: str = "") -> Match[T] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from pixiu_py.http.headers import CREDENTIAL, Headers, Raw, encode, kind_of
+from pixiu_py.http.headers import CREDENTIAL, Headers, Raw, Shape, encode, kind_of
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
@@ -37,6 +37,14 @@ class Forwarded(NamedTuple):
                 credentials.append(b"%b: %b\r\n" % field)
         return cls(b"".join(lines), b"".join(credentials))
 
+    @classmethod
+    def of_shape(cls, shape: Shape, values: tuple[bytes, ...]) -> Forwarded:
+        """The same of a head; the greater part is made once for all that have its shape."""
+        pattern: Forwarded | None = shape.onward
+        if pattern is None:
+            pattern = shape.onward = cls.of(shape.raw)
+        return cls(pattern.block % values, pattern.credentials % ())
+
 
 def forwarded(headers: Headers) -> Forwarded:
     """What goes on of these fields. Made once for all requests with the same head, as long as no filter changes them."""
@@ -45,7 +53,8 @@ def forwarded(headers: Headers) -> Forwarded:
         return Forwarded.of(headers.raw)
     known: Forwarded | None = origin.onward
     if known is None:
-        known = origin.onward = Forwarded.of(origin.raw)
+        shape = origin.shape
+        known = origin.onward = Forwarded.of(origin.raw) if shape is None else Forwarded.of_shape(shape, origin.values)
     if not headers.appended:
         return known
     block, credentials = known

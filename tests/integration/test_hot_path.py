@@ -39,8 +39,8 @@ DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 #: the same with an id of its own in its head and in the answer's; when neither head is like one that has been seen before;
 #: and for one event of a stream. Measured, with a little room. Raise them only with a reason.
 CALLS_PER_REQUEST = 102
-CALLS_PER_REQUEST_WITH_ID = 129
-CALLS_PER_NEW_REQUEST = 129
+CALLS_PER_REQUEST_WITH_ID = 120
+CALLS_PER_NEW_REQUEST = 127
 CALLS_PER_EVENT = 1
 
 
@@ -208,7 +208,7 @@ async def test_calls_of_a_request_with_an_id(bench: Bench) -> None:
 
 async def test_calls_of_a_request_that_is_like_no_other(bench: Bench) -> None:
     """The ways round the parsers must not become the only ways that are cheap."""
-    assert CALLS_PER_REQUEST < await calls_of_a_request(bench, b"\r\nX-#: 1") <= CALLS_PER_NEW_REQUEST
+    assert CALLS_PER_REQUEST < await calls_of_a_request(bench, b"\r\nCookie: #") <= CALLS_PER_NEW_REQUEST
 
 
 async def test_request_leaves_no_garbage_in_cycles(bench: Bench) -> None:

@@ -158,6 +158,15 @@ async def test_head_with_another_id_has_notes_and_a_route_of_its_own() -> None:
     assert (other.route, other.fields.notes, other.fields.onward) == (None, {}, None)
 
 
+async def test_route_that_depends_on_no_value_stays() -> None:
+    """Whoever found it says so."""
+    connection = connection_that_knows_ids()
+    first = connection.feed(ID % (b"1", b"c"))[0]
+    first.route, first.route_stays = (object(), object()), True
+    other = connection.feed(ID % (b"2", b"c"))[0]
+    assert (other.route, other.route_stays) == (first.route, True)
+
+
 @pytest.mark.parametrize(
     "value",
     [

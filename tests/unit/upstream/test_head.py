@@ -6,6 +6,7 @@ import pytest
 
 from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.types import Secret
+from pixiu_py.http.headers import Shape
 from pixiu_py.upstream.head import Forwarded, endpoint_credentials, request_head, upstream_target
 
 MINE = b"Authorization: Bearer mine\r\n"
@@ -98,3 +99,11 @@ def test_whole_head() -> None:
     head = request_head("POST", make_endpoint(), "/x", b"X-A: 1\r\n", MINE, b"Content-Length: 2\r\n")
     assert head == b"POST /x HTTP/1.1\r\nHost: a.test\r\nX-A: 1\r\n" + MINE + b"Content-Length: 2\r\n\r\n"
     assert b"\r\nHost: other\r\n" in request_head("GET", make_endpoint(), "/", b"", b"", host="other")
+
+
+def test_heads_of_one_shape_are_made_of_one_pattern() -> None:
+    """The values go in where they belong; a percent sign of the client's is none of the pattern's."""
+    raw = ((b"X-%b", b"100%"), (b"X-Id", b"1"), (b"Authorization", b"%s"), (b"Content-Length", b"2"))
+    shape = Shape(raw, (1,))
+    for value in (b"1", b"%b", b"22%"):
+        assert Forwarded.of_shape(shape, (value,)) == Forwarded.of([raw[0], (b"X-Id", value), *raw[2:]])
