@@ -19,6 +19,7 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _SIZES = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"(\d+)\s*([a-zA-Z]*)")
+_GAP = re.compile(r"\s")
 
 #: Seconds. Written as a Go duration (``60s``, ``200ms``, ``1h30m``) or as 0.
 Duration = Annotated[float, Meta(extra={"pixiu": "duration"}, extra_json_schema={"x-pixiu": "duration"})]
@@ -55,11 +56,19 @@ def parse_size(value: Any) -> int:
     raise ValueError(f"Expected a size such as 1048576, 64KiB or 10MB, got {value!r}")
 
 
-def check_url(key: str, url: str) -> None:
-    """Raise ``ValueError`` when what is under ``key`` is no HTTP URL."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:  # a bad port raises by itself
-        raise ValueError(f"{key}: Expected a URL that begins with http:// or https://")
+def check_url(key: str, url: str, secret: Secret | None = None) -> None:
+    """Raise ``ValueError`` when what is under ``key`` is no HTTP URL, or has a user although a ``secret`` goes along."""
+    problem = f"{key}: Expected a URL that begins with http:// or https://"
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname or "", parts.port
+        _ = host.isascii() or host.encode("idna")
+    except ValueError:  # a port or a name that cannot be
+        raise ValueError(problem) from None
+    if parts.scheme not in ("http", "https") or not host or _GAP.search(parts.netloc) or port == 0:
+        raise ValueError(problem)
+    if secret and parts.username is not None:
+        raise ValueError(f"{key}: A user in the URL and a key are two credentials; one is sent")
 
 
 class Secret:

@@ -58,7 +58,29 @@ def test_urls_are_of_http(url: str) -> None:
     check_url("key", url)
 
 
-@pytest.mark.parametrize("url", ["", "h:80", "ftp://h", "http://", "http://h:x", "http://h:0", "http://h:99999"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "h:80",
+        "ftp://h",
+        "http://",
+        "http://h:x",
+        "http://h:0",
+        "http://h:99999",
+        "http://a b/",
+        "http://[::1",
+        "http://a..é/",
+    ],
+)
 def test_other_urls_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r".+"):
+    with pytest.raises(ValueError, match="key: Expected a URL"):
         check_url("key", url)
+
+
+def test_url_has_one_credential() -> None:
+    """A user in it would be dropped silently where a key goes along."""
+    check_url("key", "https://h/v1", Secret("s"))
+    check_url("key", "https://u:p@h/v1", Secret(""))
+    with pytest.raises(ValueError, match="two credentials"):
+        check_url("key", "https://u:p@h/v1", Secret("s"))

@@ -38,7 +38,7 @@ APIS: dict[str, Api] = {
 }
 
 #: The one method of each path.
-METHODS = {**dict.fromkeys(APIS, "POST"), EMBEDDINGS: "POST", MODELS: "GET", HEALTH: "GET"}
+METHODS = {**dict.fromkeys((*APIS, EMBEDDINGS), ("POST",)), **dict.fromkeys((MODELS, HEALTH), ("GET", "HEAD"))}
 
 Status = Annotated[int, Meta(ge=400, le=599)]
 
@@ -94,9 +94,9 @@ class MockModel(HttpFilter):
         allowed = METHODS.get(path)
         if allowed is None:
             return self._error(None, AskError(404, f"There is no {encode(path).decode('utf-8', 'replace')} here."))
-        if method != allowed:
-            response = self._error(api, AskError(405, f"{method} is not allowed on {path}; use {allowed}."))
-            response.headers.set("Allow", allowed)
+        if method not in allowed:
+            response = self._error(api, AskError(405, f"{method} is not allowed on {path}; use {allowed[0]}."))
+            response.headers.set("Allow", ", ".join(allowed))
             return response
         if path == HEALTH:
             return Response(200, Headers(self._fields))

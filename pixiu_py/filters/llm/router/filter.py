@@ -97,7 +97,7 @@ class LlmRouter(HttpFilter):
         if request.method == "POST" and request.body.length != 0 and dialect_of(path) is not OTHER:
             await self._choose(exchange)
             return None
-        if request.method == "GET" and self._listing.has(path):
+        if request.method in ("GET", "HEAD") and self._listing.has(path):
             return self._listing.answer(path, self.chooser.cluster(exchange))
         if self._affinity is not None:
             self._affinity.strip(request.headers)

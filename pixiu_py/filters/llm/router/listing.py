@@ -40,7 +40,7 @@ _US = "pixiu-py"
 
 
 class Listing:
-    """Answers ``GET /v1/models`` and ``GET /v1/models/{id}``."""
+    """Answers GET and HEAD of ``/v1/models`` and ``/v1/models/{id}``."""
 
     def __init__(self, config: RouterConfig, context: Context) -> None:
         self._config = config

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from msgspec import Meta, field
 
-from pixiu_py.config.types import Duration, KindRef, Model, Secret, Size, doc
+from pixiu_py.config.types import Duration, KindRef, Model, Secret, Size, check_url, doc
 from pixiu_py.filters.llm.router.session_model import Routing
 from pixiu_py.registry import Family
 
@@ -77,7 +76,7 @@ class RouterModel(Model, frozen=True):
         if bool(self.endpoint) == bool(self.cluster):
             raise ValueError("a router model needs either endpoint or cluster")
         if self.endpoint:
-            check_url("endpoint", self.endpoint)
+            check_url("endpoint", self.endpoint, self.api_key)
         if self.api_key and not self.endpoint:
             raise ValueError("api_key goes with endpoint; the endpoints of a cluster have their own")
 
@@ -125,7 +124,7 @@ class MetricsSource(Model, frozen=True):
         if not needs[self.provider]:
             raise ValueError(_NEEDS[self.provider])
         if self.url:
-            check_url("url", self.url)
+            check_url("url", self.url, self.api_key)
 
 
 _PROVIDERS = {"cost": ("static", "models.dev"), "latency": ("prometheus", "traffic")}
@@ -139,7 +138,7 @@ _NEEDS = {
 class ModelList(Model, frozen=True):
     """What the list of models is made of."""
 
-    enable: Annotated[bool, doc("Answer GET /v1/models here.")] = True
+    enable: Annotated[bool, doc("Answer GET and HEAD of /v1/models here.")] = True
     clusters: Annotated[list[str], doc("Whose models are listed; empty: those of the route's cluster.")] = []
     from_upstreams: Annotated[
         Duration,
@@ -194,10 +193,3 @@ def once(what: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{what} {name!r} is there twice")
-
-
-def check_url(key: str, url: str) -> None:
-    """Raise ``ValueError`` for what is no HTTP URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise ValueError(f"{key}: Expected a URL that begins with http:// or https://, without a user")

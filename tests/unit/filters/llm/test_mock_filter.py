@@ -48,12 +48,19 @@ async def test_the_list_of_models_is_the_configured_one() -> None:
     assert [(item["id"], item["object"]) for item in answer["data"]] == [("a", "model"), ("b", "model")]
 
 
+@pytest.mark.parametrize("target", ["/health", "/v1/models"])
+async def test_head_is_answered_like_get(target: str) -> None:
+    """The writer leaves the body out."""
+    get, head = [await mock_model().decode(make_exchange(method, target)) for method in ("GET", "HEAD")]
+    assert (head.status, list(head.headers)) == (get.status, list(get.headers))
+
+
 @pytest.mark.parametrize(
     ("method", "target", "status", "allow"),
     [
         ("GET", "/nope", 404, None),
         ("POST", "/", 404, None),
-        ("POST", "/v1/models", 405, "GET"),
+        ("POST", "/v1/models", 405, "GET, HEAD"),
         ("GET", CHAT, 405, "POST"),
         ("PUT", "/v1/embeddings", 405, "POST"),
     ],

@@ -60,6 +60,23 @@ async def test_where_anything_is_served_the_models_of_routes_are_listed() -> Non
     assert names(Listing(decoded(ENTRY, CODE), context), context) == ["big", "small"]
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/small"])
+async def test_head_is_answered_like_get(path: str) -> None:
+    """RFC 9110 section 9.3.2: the same fields; the writer leaves the body out. Other methods are the endpoint's."""
+    context = await make_context(serving("a", "small"))
+    answers = {}
+    async with started({}, context) as router:
+        for method in ("GET", "HEAD", "DELETE"):
+            exchange = make_exchange(method, path)
+            exchange.cluster = context.clusters.get("llm")
+            answers[method] = await router.decode(exchange)
+    get, head = answers["GET"], answers["HEAD"]
+    assert get is not None
+    assert head is not None
+    assert (head.status, list(head.headers), head.body) == (200, list(get.headers), get.body)
+    assert answers["DELETE"] is None
+
+
 async def test_fields() -> None:
     """OpenAI's and Anthropic's, in the list and for one model."""
     context = await make_context(serving("a", "o/small", provider="openai"))
