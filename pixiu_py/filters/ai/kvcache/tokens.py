@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -13,6 +14,7 @@ from pixiu_py.filters.ai.kvcache.calls import Calls, Tries
 from pixiu_py.filters.ai.kvcache.poller import may_ask
 from pixiu_py.filters.llm.canonical import canonical
 from pixiu_py.filters.llm.engine_tokens import Tokenizer, tokenize_request
+from pixiu_py.tasks import Tasks
 from pixiu_py.upstream.client import CallFailed, Client, Service, service_at
 
 if TYPE_CHECKING:
@@ -46,8 +48,18 @@ class Place(NamedTuple):
     model: str
 
 
+class _Shared:
+    """A question under way, and how many wait for its answer."""
+
+    __slots__ = ("task", "waiting")
+
+    def __init__(self, task: asyncio.Task[array[int] | CallFailed | None]) -> None:
+        self.task = task
+        self.waiting = 0
+
+
 class TokenSource:
-    """Tokens for indexes that need them. ``cache`` None: each prompt is asked for anew."""
+    """Tokens for indexes that need them. ``cache`` None: a prompt is asked for anew, once an equal one has its answer."""
 
     def __init__(
         self,
@@ -68,6 +80,13 @@ class TokenSource:
         self._one = service_at(tokenizer.strip().rstrip("/")) if tokenizer.strip() else None
         self.calls: dict[str, Calls] = {}
         self._turn = 0
+        self._tasks = Tasks("tokens of prompts")
+        #: By key and patience. Each has somebody who waits for it, so they are no more than requests and jobs.
+        self._shared: dict[tuple[str, bool], _Shared] = {}
+
+    async def close(self) -> None:
+        """Ask nobody any more."""
+        await self._tasks.close()
 
     async def tokens(
         self, prompt: Prompt, endpoints: Sequence[Endpoint], *, patiently: bool = False
@@ -83,11 +102,42 @@ class TokenSource:
         if self.cache is not None:
             self._seen.inc(("miss" if found is None else "hit",))
         if found is None:
-            found = await self._ask(prompt, endpoints, patiently)
+            found = await self._together(key, prompt, endpoints, patiently)
             if found is not None and self.cache is not None:
                 await self.cache.set(key, found)
         prompt.tokens = found
         return found
+
+    async def _together(
+        self, key: str, prompt: Prompt, endpoints: Sequence[Endpoint], patiently: bool
+    ) -> array[int] | None:
+        """One question for all equal prompts that want their tokens now. It ends with the last one who waits for it."""
+        name = (key, patiently)
+        shared = self._shared.get(name)
+        if shared is None:
+            task = self._tasks.spawn(self._outcome(prompt, endpoints, patiently), "ask")
+            shared = self._shared[name] = _Shared(task)
+        shared.waiting += 1
+        try:
+            found = await asyncio.shield(shared.task)
+        finally:
+            shared.waiting -= 1
+            if shared.task.done() or not shared.waiting:
+                shared.task.cancel()  # does nothing to one that is done
+                if self._shared.get(name) is shared:
+                    del self._shared[name]
+        if isinstance(found, CallFailed):
+            raise found
+        return found
+
+    async def _outcome(
+        self, prompt: Prompt, endpoints: Sequence[Endpoint], patiently: bool
+    ) -> array[int] | CallFailed | None:
+        """A failure is an answer as well, for each of those who wait."""
+        try:
+            return await self._ask(prompt, endpoints, patiently)
+        except CallFailed as error:
+            return error
 
     async def _ask(self, prompt: Prompt, endpoints: Sequence[Endpoint], patiently: bool) -> array[int] | None:
         request = tokenize_request(prompt.document, prompt.body)

@@ -88,6 +88,7 @@ class KvEventsIndex(KvIndex):
         """See ``KvIndex.close``."""
         self._left_out.drop(self._counts)
         await self.subscriber.close()
+        await self._tokens.close()
         await self._tools.close()
 
     async def lookup(self, prompt: Prompt, endpoints: Sequence[Endpoint]) -> Matches:

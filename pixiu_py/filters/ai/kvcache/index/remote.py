@@ -79,6 +79,7 @@ class RemoteIndex(KvIndex):
     async def close(self) -> None:
         """See ``KvIndex.close``."""
         await self._background.close()
+        await self._tokens.close()
         await self._tools.close()
 
     # --- for subclasses ------------------------------------------------------------------------------------------------

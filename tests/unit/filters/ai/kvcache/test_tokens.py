@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -16,7 +17,9 @@ from pixiu_py.filters.ai.kvcache.prompt import Prompt
 from pixiu_py.filters.ai.kvcache.tokens import TokenSource, key_of, salt_of, tokenizer_calls
 from pixiu_py.observability.metrics import Counter
 from pixiu_py.stores.cache import BoundedMemoryCache
+from pixiu_py.tasks import Tasks
 from pixiu_py.upstream.client import CallFailed, Client
+from tests.fakes.actions import stall
 from tests.fakes.kv import prompt
 from tests.fakes.lmcache import FakeVllm, tokens_of
 from tests.fakes.upstream import Upstream, refusing_port
@@ -176,3 +179,30 @@ def test_salts() -> None:
     assert salt_of(Prompt("m", "/", b"", {"cache_salt": "s"})) == "s"
     assert salt_of(Prompt("m", "/", b"", {"cache_salt": 1})) == ""
     assert salt_of(Prompt("m", "/", b"", {})) == ""
+
+
+async def test_equal_prompts_at_once_are_one_call(client: Client) -> None:
+    """One who goes away takes nothing from the others; a failure is everybody's, and is not kept."""
+    async with Upstream([stall()]) as engine:
+        tokens, tasks = source(client), Tasks("test")
+        waiters = [tasks.spawn(tokens.tokens(prompt(CHAT), [at(engine)]), "wait") for _ in range(5)]
+        await engine.until_requests(1)
+        waiters.pop().cancel()
+        failures = await asyncio.gather(*waiters, return_exceptions=True)
+        assert [getattr(failure, "kind", failure) for failure in failures] == ["timeout"] * 4
+        assert len(engine.requests) == 1
+    async with FakeVllm("a") as engine_again:
+        assert await tokens.tokens(prompt(CHAT), [at(engine_again)])
+    await tokens.close()
+
+
+async def test_question_ends_with_the_last_who_waits(client: Client) -> None:
+    """Nobody is asked for nobody, and the next one asks anew."""
+    async with Upstream([stall(), stall()]) as engine:
+        tokens, tasks = source(client), Tasks("test")
+        for number in (1, 2):
+            waiter = tasks.spawn(tokens.tokens(prompt(CHAT), [at(engine)]), "wait")
+            await engine.until_requests(number)
+            waiter.cancel()
+            await asyncio.gather(waiter, return_exceptions=True)
+    await tokens.close()
