@@ -113,7 +113,8 @@ def _run(bench: Bench, scenarios: Sequence[str]) -> Report:
             _say(f"{name} was given up: {error}")
     _say(f"{time.monotonic() - begun:4.0f} s  done")
     report.about["run"] = f"{'quick, ' if bench.quick else ''}{time.monotonic() - begun:.0f} s"
-    report.about["other programs"] = f"used {busy.by_others():.0f} % of the cores meanwhile"
+    used = f"used {busy.by_others():.0f} % of the cores meanwhile"
+    report.about["other programs"] = f"{used}, other guests of the host {busy.stolen():.0f} %"
     return report
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _CPUCLOCK_SCHED = 2
+_STAT = Path("/proc/stat")
 
 
 def tree(pid: int) -> list[int]:
@@ -103,22 +104,33 @@ def _socket_inodes(pid: int) -> set[str]:
 
 
 class Busy:
-    """How much of this machine other programs use: measured from its creation, once every child has ended."""
+    """How much of this machine others use: measured from its creation, once every child has ended."""
 
     def __init__(self) -> None:
         self._begun = (time.monotonic(), _machine_seconds(), _own_seconds())
+        self._stolen = stolen_seconds(_STAT.read_text())
 
     def by_others(self) -> float:
-        """Percent of all cores. A run in which this is high was disturbed."""
+        """What other programs use, percent of all cores. A run in which this is high was disturbed."""
         elapsed, used, own = (
             now - then
             for now, then in zip((time.monotonic(), _machine_seconds(), _own_seconds()), self._begun, strict=True)
         )
         return max(0.0, used - own) / elapsed / (os.cpu_count() or 1) * 100
 
+    def stolen(self) -> float:
+        """What other guests of a shared host were given while this machine wanted it, percent of all cores."""
+        elapsed = time.monotonic() - self._begun[0]
+        return (stolen_seconds(_STAT.read_text()) - self._stolen) / elapsed / (os.cpu_count() or 1) * 100
+
+
+def stolen_seconds(stat: str) -> float:
+    """The steal time of all cores, from the text of /proc/stat (proc(5))."""
+    return int(stat.split(None, 9)[8]) / _TICKS
+
 
 def _machine_seconds() -> float:
-    user, nice, system, _idle, _iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, _STAT.read_text().split()[1:8])
     return (user + nice + system + irq + softirq) / _TICKS
 
 

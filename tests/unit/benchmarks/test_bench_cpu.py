@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.cpu import connections_to, cpu_seconds, peak_rss_bytes, rss_bytes, tree
+from benchmarks.cpu import connections_to, cpu_seconds, peak_rss_bytes, rss_bytes, stolen_seconds, tree
 
 BUSY = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
 
@@ -40,3 +40,9 @@ def test_connections_are_counted_on_the_listening_side_only() -> None:
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
             assert connections_to(port, os.getpid()) == {os.getpid(): 1}
         assert connections_to(port, os.getpid()) == {}
+
+
+def test_stolen_time_is_that_of_all_cores() -> None:
+    """Not the guest's time behind it, nor one core's."""
+    stat = "cpu  1 2 3 4 5 6 7 800 9 10\ncpu0 1 2 3 4 5 6 7 300 9 10\n"
+    assert stolen_seconds(stat) == 800 / os.sysconf("SC_CLK_TCK")
