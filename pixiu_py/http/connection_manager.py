@@ -137,8 +137,8 @@ class HttpConnectionManager:
         return exchange
 
     def _route(self, exchange: Exchange, head: RequestHead, model: str) -> FilterChain:
-        table, route = head.route or (None, None)
-        if table is not self._routes or route is None:
+        table, fields, route = head.route or (None, None, None)
+        if route is None or table is not self._routes or not (fields is None or fields is head.fields):
             route = self._find_route(exchange, head, model)
         exchange.route = route
         exchange.cluster = self._context.clusters.get(route.cluster)
@@ -156,8 +156,8 @@ class HttpConnectionManager:
             raise NoRoute("no route matches the request")
         route, exchange.path_values = found
         if not exchange.path_values and not self._routes.uses_models:
-            head.route = (self._routes, route)
-            head.route_stays = not self._routes.uses_headers and self._server.max_header_bytes >= LONGEST_RECOGNISED
+            stays = not self._routes.uses_headers and self._server.max_header_bytes >= LONGEST_RECOGNISED
+            head.route = (self._routes, None if stays else head.fields, route)
         return route
 
     def _head_too_large(self, request: Request) -> bool:

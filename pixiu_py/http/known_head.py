@@ -9,11 +9,12 @@ parser, and so does whatever comes while that is in the middle of a message, or 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from pixiu_py.http.head_pattern import LONGEST_VALUE, MOST_VARYING, HeadPattern, checks_of, pattern_of, varying
-from pixiu_py.http.headers import LENGTH, Raw, Received, Shape, kind_of
+from pixiu_py.http.headers import LENGTH, Raw, Shape, kind_of
+from pixiu_py.http.message_head import MessageHead
 from pixiu_py.http.request_head import RequestHead
 
 if TYPE_CHECKING:
@@ -28,17 +29,7 @@ LONGEST_RECOGNISED = LONGEST_KNOWN + MOST_VARYING * LONGEST_VALUE
 _TRIES = 3
 
 
-class Head(Protocol):
-    """What the parser made of the head of a message."""
-
-    fields: Received
-    length: int | None
-
-    def with_fields(self, fields: Received, length: int | None) -> Self:
-        """A head that differs in what no other part of it depends on."""
-
-
-H = TypeVar("H", bound=Head)
+H = TypeVar("H", bound=MessageHead)
 
 
 class KnownHead(Generic[H]):

@@ -5,24 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pixiu_py.http.headers import Headers, Received, received
+from pixiu_py.http.message_head import MessageHead
 
 if TYPE_CHECKING:
     from aiohttp.http import RawRequestMessage
 
 
-class RequestHead:
+class RequestHead(MessageHead):
     """What the parser made of a request head."""
 
     __slots__ = (
         "expects",
-        "fields",
         "keeps_alive",
-        "length",
         "method",
         "path",
         "query",
         "route",
-        "route_stays",
         "target",
         "upgrade",
         "version",
@@ -46,10 +44,9 @@ class RequestHead:
         self.keeps_alive = not (message.should_close or message.upgrade)
         #: The client may wait to be told to send its body.
         self.expects = "Expect" in message.headers
-        #: A table of routes and what it has found for every request with this head, where nothing else decides.
-        self.route: tuple[Any, Any] | None = None
-        #: Whether that is so for every head that is recognised as this one.
-        self.route_stays = False
+        #: A table of routes, the fields for which it has found a route (None: whatever they are), and that route. Only where
+        #: nothing else decides.
+        self.route: tuple[Any, Received | None, Any] | None = None
 
     def _to_origin_form(self, message: RawRequestMessage) -> None:
         """The target without scheme and authority; the authority takes the place of Host (RFC 9112 §3.2.2)."""
@@ -63,14 +60,3 @@ class RequestHead:
     def headers(self) -> Headers:
         """The fields, for one request to change."""
         return self.fields.headers()
-
-    def with_fields(self, fields: Received, length: int | None) -> RequestHead:
-        """A head that differs in what no other part of it depends on."""
-        head = RequestHead.__new__(RequestHead)
-        for name in RequestHead.__slots__:
-            setattr(head, name, getattr(self, name))
-        head.fields = fields
-        head.length = length
-        if not self.route_stays:
-            head.route = None
-        return head

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from pixiu_py.http.head_pattern import checks_of, pattern_of
-from pixiu_py.http.headers import DATE, Received, kind_of, received
+from pixiu_py.http.headers import DATE, kind_of, received
 from pixiu_py.http.known_head import LONGEST_KNOWN, KnownHead, learnt, may_differ
+from pixiu_py.http.message_head import MessageHead
 from pixiu_py.upstream.chunks import head_size
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ _TRIES = 3
 _is_date = re.compile(rb"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT").fullmatch
 
 
-class ResponseHead:
+class ResponseHead(MessageHead):
     """What the parser made of a response head."""
 
-    __slots__ = ("chunked", "closes", "fields", "is_event_stream", "length", "reason", "status")
+    __slots__ = ("chunked", "closes", "is_event_stream", "reason", "status")
 
     def __init__(self, message: RawResponseMessage) -> None:
         self.status: int = message.code
@@ -45,15 +46,6 @@ class ResponseHead:
             headers.get("Content-Type", "").lower().startswith("text/event-stream")
             and "Content-Encoding" not in headers
         )
-
-    def with_fields(self, fields: Received, length: int | None) -> ResponseHead:
-        """A head that differs in what no other part of it depends on."""
-        head = ResponseHead.__new__(ResponseHead)
-        for name in ResponseHead.__slots__:
-            setattr(head, name, getattr(self, name))
-        head.fields = fields
-        head.length = length
-        return head
 
 
 def content_length(message: RawResponseMessage) -> int | None:

@@ -146,25 +146,16 @@ async def test_ids_may_differ() -> None:
         assert (head.headers().get("x-id"), head.length, body) == (str(10**number), 2, b"{}")
 
 
-async def test_head_with_another_id_has_notes_and_a_route_of_its_own() -> None:
+async def test_head_with_another_id_has_notes_of_its_own() -> None:
     """They may depend on that id."""
     connection = connection_that_knows_ids()
     first = connection.feed(ID % (b"1", b"c"))[0]
-    first.route = (object(), object())
+    first.route = (object(), first.fields, object())
     first.fields.notes[1] = first.fields.onward = 1
     same = connection.feed(ID % (b"1", b"c"))[0]
     assert (same.route, same.fields.notes, same.fields.onward) == (first.route, {1: 1}, 1)
     other = connection.feed(ID % (b"2", b"c"))[0]
-    assert (other.route, other.fields.notes, other.fields.onward) == (None, {}, None)
-
-
-async def test_route_that_depends_on_no_value_stays() -> None:
-    """Whoever found it says so."""
-    connection = connection_that_knows_ids()
-    first = connection.feed(ID % (b"1", b"c"))[0]
-    first.route, first.route_stays = (object(), object()), True
-    other = connection.feed(ID % (b"2", b"c"))[0]
-    assert (other.route, other.route_stays) == (first.route, True)
+    assert (other.fields.notes, other.fields.onward) == ({}, None)
 
 
 @pytest.mark.parametrize(

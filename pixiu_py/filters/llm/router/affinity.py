@@ -9,7 +9,7 @@ For each request the filter calls, in this order, what there is a session for:
     answered(session, served)                a good answer has begun, the client has seen nothing of it yet
     ended(session, served, usage)            the answer is over; asked only of those that want its ``usage``
 
-Instead of all of these, ``again(session, headers)`` tells of a head that has led to a pin before whether it still does.
+Instead of all of these, ``again(session, head)`` tells of a head that has led to a pin before whether it still does.
 
 A store that fails is as good as an empty one: none of these raises.
 """
