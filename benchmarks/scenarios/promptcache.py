@@ -70,7 +70,7 @@ def _in_its_own_process(bench: Bench) -> Values:
 @lru_cache
 def head(key: str) -> Any:
     """The head of requests with this key, which comes again and again on a connection."""
-    from pixiu_py.http.headers import received
+    from pixiu_py.http.received import received
 
     fields = (
         (b"Host", b"gateway.example"),

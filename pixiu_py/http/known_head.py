@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from pixiu_py.http.head_pattern import LONGEST_VALUE, MOST_VARYING, HeadPattern, checks_of, pattern_of, varying
-from pixiu_py.http.headers import LENGTH, Raw, Shape, kind_of
+from pixiu_py.http.headers import LENGTH, Raw, kind_of
 from pixiu_py.http.message_head import MessageHead
+from pixiu_py.http.received import Shape
 from pixiu_py.http.request_head import RequestHead
 
 if TYPE_CHECKING:

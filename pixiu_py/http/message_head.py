@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from pixiu_py.http.headers import Received
+    from pixiu_py.http.received import Received
 
 
 class MessageHead:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pixiu_py.http.headers import Headers, Received, received
+from pixiu_py.http.headers import Headers
 from pixiu_py.http.message_head import MessageHead
+from pixiu_py.http.received import Received, received
 
 if TYPE_CHECKING:
     from aiohttp.http import RawRequestMessage

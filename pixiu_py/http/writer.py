@@ -1,18 +1,16 @@
 """The client's side of a response: one transport write for the head with its first bytes, one for each chunk after.
 
 ``ResponseWriter`` is the ``Sink`` at the end of every body. What concerns the connection is decided here and nowhere else:
-framing (RFC 9112 §6), keep-alive, hop-by-hop fields, which bodies are never sent (HEAD, 204, 304).
+framing (RFC 9112 §6), keep-alive, which bodies are never sent (HEAD, 204, 304). The other lines of the head come from
+``head_lines.py``.
 
-It stands in for aiohttp's ``StreamResponse``, whose head costs several times as much; ``http/server.py`` is its only caller.
+It stands in for aiohttp's ``StreamResponse``, whose head costs several times as much.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
-from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
 from socket import SO_LINGER, SOL_SOCKET
 from time import monotonic, time
 from typing import TYPE_CHECKING
@@ -20,12 +18,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pixiu_py.errors import ClientGone, GatewayError
-from pixiu_py.http.headers import DATE, LENGTH, REQUEST_ID, Headers, Raw, Shape, encode, kind_of
+from pixiu_py.http.head_lines import date_line, relayed, status_line
+from pixiu_py.http.headers import encode
 from pixiu_py.http.passage import Passage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aiohttp.base_protocol import BaseProtocol
 
     from pixiu_py.filters.chain import FilterChain
@@ -33,84 +30,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("pixiu_py.http")
 
-#: By status and reason phrase, which may be left out.
-_STATUS_LINES = {
-    (status.value, reason): f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
-    for status in HTTPStatus
-    for reason in (status.phrase, "")
-}
 _BODILESS = frozenset((204, 304))
 #: For SO_LINGER: closing resets the connection (on, for no time).
 _RESET = struct.pack("ii", 1, 0)
-
-
-@lru_cache(maxsize=2)
-def _date_line(second: int) -> bytes:
-    """The Date field of a second of Unix time, made once for all responses of that second."""
-    return b"Date: %b\r\n" % formatdate(second, usegmt=True).encode("ascii")
-
-
-def _status_line(status: int, reason: str) -> bytes:
-    usual = _STATUS_LINES.get((status, reason))
-    return usual if usual is not None else b"HTTP/1.1 %d %b\r\n" % (status, encode(reason))
-
-
-class _Relayed:
-    """The fields of a response that go on to the client: those that concern the connection are left out."""
-
-    __slots__ = ("block", "dated", "identified")
-
-    def __init__(self, raw: Sequence[Raw]) -> None:
-        lines = []
-        #: Whether there is a Date among them, and a request's id.
-        self.dated = self.identified = False
-        for field in raw:
-            kind = kind_of(field[0])
-            if kind < LENGTH:
-                lines.append(b"%b: %b\r\n" % field)
-                if kind:
-                    self.dated = self.dated or kind == DATE
-                    self.identified = self.identified or kind == REQUEST_ID
-        self.block = b"".join(lines)
-
-    def with_values(self, values: tuple[bytes, ...]) -> _Relayed:
-        """These fields, which are a pattern, with ``values`` in it."""
-        relayed = _Relayed(())
-        relayed.block = self.block % values
-        relayed.dated = self.dated
-        relayed.identified = self.identified
-        return relayed
-
-    def with_fields(self, raw: Sequence[Raw], block: bytes) -> _Relayed:
-        """These fields and some more, of which ``block`` is the text."""
-        both = _Relayed(())
-        both.block = self.block + block
-        kinds = [kind_of(field[0]) for field in raw]
-        both.dated = self.dated or DATE in kinds
-        both.identified = self.identified or REQUEST_ID in kinds
-        return both
-
-
-def _relayed_shape(shape: Shape, values: tuple[bytes, ...]) -> _Relayed:
-    """The greater part is made once for all heads of one shape."""
-    pattern: _Relayed | None = shape.onward
-    if pattern is None:
-        pattern = shape.onward = _Relayed(shape.raw)
-    return pattern.with_values(values)
-
-
-def _relayed(headers: Headers) -> _Relayed:
-    """Made once for all responses with the same head, as long as no filter changes it."""
-    origin = headers.origin
-    if origin is None:
-        return _Relayed(headers.raw)
-    known: _Relayed | None = origin.onward
-    if known is None:
-        shape = origin.shape
-        known = origin.onward = _Relayed(origin.raw) if shape is None else _relayed_shape(shape, origin.values)
-    if not headers.appended:
-        return known
-    return known.with_fields(headers.added, headers.appended)
 
 
 class FilterFault(GatewayError):
@@ -190,11 +112,11 @@ class ResponseWriter:
         request = exchange.request
         status = exchange.status = response.status
         self._bodiless = request.method == "HEAD" or status in _BODILESS
-        relayed = _relayed(response.headers)
-        lines = [_status_line(status, response.reason), relayed.block]
-        if not relayed.dated:
-            lines.append(_date_line(int(time())))
-        if not relayed.identified and exchange.request_id:
+        fields = relayed(response.headers)
+        lines = [status_line(status, response.reason), fields.block]
+        if not fields.dated:
+            lines.append(date_line(int(time())))
+        if not fields.identified and exchange.request_id:
             lines.append(b"x-request-id: %b\r\n" % exchange.request_id.encode("ascii"))
         if status == 101:
             self.keep_alive = False  # what follows is no HTTP

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from pixiu_py.http.headers import CREDENTIAL, Headers, Raw, Shape, encode, kind_of
+from pixiu_py.http.headers import CREDENTIAL, Headers, Raw, encode, kind_of
+from pixiu_py.http.received import Shape
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from pixiu_py.http.head_pattern import checks_of, pattern_of
-from pixiu_py.http.headers import DATE, kind_of, received
+from pixiu_py.http.headers import DATE, kind_of
 from pixiu_py.http.known_head import LONGEST_KNOWN, KnownHead, learnt, may_differ
 from pixiu_py.http.message_head import MessageHead
+from pixiu_py.http.received import received
 from pixiu_py.upstream.chunks import head_size
 
 if TYPE_CHECKING:

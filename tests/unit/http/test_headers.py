@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from pixiu_py.http.headers import HOP, PLAIN, Fields, Headers, Raw, decode, encode, kind_of, received
+from pixiu_py.http.headers import HOP, PLAIN, Headers, Raw, decode, encode, kind_of
+from pixiu_py.http.received import Fields, received
 from pixiu_py.upstream.head import forwarded
 
 RAW = [(b"Host", b"a"), (b"X-One", b"1"), (b"x-one", b"2")]
@@ -117,34 +118,6 @@ def parsed(*raw: tuple[bytes, bytes]) -> Headers:
     return received(raw, CIMultiDict([(decode(name), decode(value)) for name, value in raw])).headers()
 
 
-@pytest.mark.parametrize("value", [b"X-Hop", b"keep-alive, x-hop", b"close,X-HOP ,upgrade"])
-def test_fields_that_connection_names_do_not_come_in(value):
-    """RFC 9110 section 7.6.1; wherever they stand, also a second Connection field."""
-    headers = parsed(
-        (b"X-Hop", b"1"), (b"Connection", b"keep-alive"), (b"Connection", value), (b"x-hop", b"2"), (b"A", b"1")
-    )
-    assert "x-hop" not in headers
-    assert headers.get("a") == "1"
-    assert len(headers) == 3
-
-
-def test_connection_cannot_take_itself_away():
-    """Who closes the connection must still be able to see that it was asked to."""
-    assert "connection" in parsed((b"Connection", b"connection, close"))
-
-
-def test_what_a_filter_adds_later_cannot_be_named_beforehand():
-    """Else a client could remove the claims that a filter passes on."""
-    headers = parsed((b"Connection", b"x-claims"))
-    headers.add("x-claims", "{}")
-    assert headers.get("x-claims") == "{}"
-
-
-def test_fields_of_an_ordinary_message_are_not_copied():
-    raw = ((b"Connection", b"keep-alive"), (b"A", b"1"))
-    assert received(raw, CIMultiDict({"Connection": "keep-alive", "A": "1"})).raw is raw
-
-
 # --- withhold --------------------------------------------------------------------------------------------------------
 
 
@@ -160,19 +133,6 @@ def test_withheld_fields_are_gone_for_everybody() -> None:
         assert [headers.get(name) for name in ("a", "B", "X-Request-Id")] == ["1", "2", "r"]
         assert b"x-session" not in forwarded(headers).block.lower()
         assert forwarded(headers).block == b"A: 1\r\nB: 2\r\nx-request-id: r\r\n"
-
-
-def test_withholding_from_a_head_that_comes_again_is_work_done_once() -> None:
-    """What goes on of it is made for the first message only, and nothing of one message shows in another."""
-    head = received(((b"A", b"1"), (b"X-Session", b"s")), CIMultiDict([("A", "1"), ("X-Session", "s")]))
-    blocks = []
-    for _ in range(2):
-        headers = head.headers()
-        headers.withhold("x-session")
-        blocks.append(forwarded(headers).block)
-    assert blocks[0] is blocks[1] == b"A: 1\r\n"
-    assert head.headers().get("x-session") == "s"
-    assert forwarded(head.headers()).block == b"A: 1\r\nX-Session: s\r\n"
 
 
 def test_what_was_added_can_be_withheld_too() -> None:
@@ -210,19 +170,3 @@ def test_fields_take_the_place_of_what_has_their_names(added: tuple[Raw, ...], s
     assert "x-route" not in headers
     headers.append((b"x-late", b"l"))
     assert headers.get("x-late") == "l"
-
-
-def test_putting_into_a_head_that_comes_again_is_work_done_once() -> None:
-    head = received(((b"A", b"1"),), CIMultiDict(a="1"))
-    first, second, other = head.headers(), head.headers(), head.headers()
-    first.put(SAID)
-    second.put(SAID)
-    assert first.origin is second.origin is not None
-    assert list(other) == [("A", "1")]
-
-
-def test_ways_of_changing_a_head_are_not_remembered_without_end() -> None:
-    head = received(((b"A", b"1"),), CIMultiDict(a="1"))
-    for number in range(100):
-        head.headers().put(Fields([(b"n", b"%d" % number)], [b"n"]))
-    assert len(head._changed) <= 16

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pixiu_py.http.headers import Received
 from pixiu_py.http.message_head import MessageHead
+from pixiu_py.http.received import Received
 
 
 class Letter(MessageHead):

@@ -6,7 +6,7 @@ import pytest
 
 from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.types import Secret
-from pixiu_py.http.headers import Shape
+from pixiu_py.http.received import Shape
 from pixiu_py.upstream.head import Forwarded, endpoint_credentials, request_head, upstream_target
 
 MINE = b"Authorization: Bearer mine\r\n"

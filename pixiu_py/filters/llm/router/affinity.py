@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.choice import Choice
     from pixiu_py.filters.llm.router.conversation import Conversation
     from pixiu_py.filters.llm.usage import Usage
-    from pixiu_py.http.headers import Headers, Received
+    from pixiu_py.http.headers import Headers
+    from pixiu_py.http.received import Received
 
 
 class Pin(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.ranking import Ranking
     from pixiu_py.filters.llm.router.sequence import Deciders
     from pixiu_py.http.exchange import Exchange, Request
-    from pixiu_py.http.headers import Received
+    from pixiu_py.http.received import Received
 
 
 @dataclass(slots=True)

@@ -23,7 +23,8 @@ from pixiu_py.filters.llm.router.model import RouterConfig
 from pixiu_py.filters.llm.router.ranking import Ranking
 from pixiu_py.filters.llm.router.sequence import Deciders
 from pixiu_py.filters.llm.router.session import build_affinity
-from pixiu_py.http.headers import Fields, encode
+from pixiu_py.http.headers import encode
+from pixiu_py.http.received import Fields
 from pixiu_py.http.splice import may_have_key, remove_key
 from pixiu_py.registry import Family, plugin
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from pixiu_py.config.report import BlockReport
     from pixiu_py.filters.llm.router.affinity import Session
     from pixiu_py.http.exchange import Attempt, Exchange, Response
-    from pixiu_py.http.headers import Headers, Received
+    from pixiu_py.http.headers import Headers
+    from pixiu_py.http.received import Received
 
 #: ``exchange.params`` key of an exchange's ``Choice``.
 CHOICE: Final = "llm_router"

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pixiu_py.filters.llm.router.prices import Prices
     from pixiu_py.filters.llm.router.session_model import Routing
     from pixiu_py.filters.llm.usage import Usage
-    from pixiu_py.http.headers import Headers, Received
+    from pixiu_py.http.headers import Headers
+    from pixiu_py.http.received import Received
     from pixiu_py.stores.base import Store
 
 

@@ -14,7 +14,8 @@ from pixiu_py.filters.chain import FilterChain
 from pixiu_py.filters.llm.plan import PLAN
 from pixiu_py.filters.llm.router.filter import CHOICE, LlmRouter
 from pixiu_py.http.exchange import Attempt, Exchange, Response
-from pixiu_py.http.headers import Raw, Received, encode, received
+from pixiu_py.http.headers import Raw, encode
+from pixiu_py.http.received import Received, received
 from tests.fakes.clusters import endpoint_config, make_cluster
 from tests.fakes.exchange import make_context, make_exchange
 from tests.fakes.kinds import REGISTRY, decoded
