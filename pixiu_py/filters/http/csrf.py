@@ -82,7 +82,7 @@ class Csrf(HttpFilter):
             return in_header
         if (request.headers.get("content-type") or "").partition(";")[0].strip().lower() != FORM:
             return ""
-        form = await request.body.read(self.config.max_form_bytes)
+        form = await request.content(self.config.max_form_bytes)
         return parse_qs(form.decode("utf-8", "replace")).get(key, [""])[0]
 
 

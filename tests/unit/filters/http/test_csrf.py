@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 
 import msgspec
 import orjson
@@ -11,7 +12,7 @@ from fakes.exchange import make_context, make_exchange
 from structlog.testing import capture_logs
 
 from pixiu_py.config.types import Secret
-from pixiu_py.errors import BodyTooLarge
+from pixiu_py.errors import BodyTooLarge, DownstreamError, UnsupportedEncoding
 from pixiu_py.filters.http.csrf import Csrf, CsrfConfig, make_token
 
 FORM = {"Content-Type": "Application/x-www-form-urlencoded ; charset=utf-8"}
@@ -103,6 +104,37 @@ async def test_the_form_that_was_read_still_goes_upstream():
     exchange = post(headers=FORM, body=body)
     await csrf().decode(exchange)
     assert [chunk async for chunk in exchange.request.body.stream()] == [body]
+
+
+async def test_a_compressed_form_is_a_form_and_goes_on_unpacked():
+    body = f"token={TOKEN}".encode()
+    exchange = post(headers={**FORM, "Content-Encoding": "gzip"}, body=gzip.compress(body))
+    assert await csrf().decode(exchange) is None
+    assert [chunk async for chunk in exchange.request.body.stream()] == [body]
+    assert "content-encoding" not in exchange.request.headers
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "error"),
+    [
+        ("snappy", b"token=x", UnsupportedEncoding),
+        ("gzip", b"token=x", DownstreamError),
+        ("gzip", gzip.compress(b"x" * 101), BodyTooLarge),
+    ],
+    ids=["unknown", "not packed", "too large when unpacked"],
+)
+async def test_a_form_that_cannot_be_unpacked_is_refused_for_what_it_is(encoding, body, error):
+    """Not as a token that is wrong: nobody has seen one."""
+    with pytest.raises(error) as raised:
+        await csrf(max_form_bytes=100).decode(post(headers={**FORM, "Content-Encoding": encoding}, body=body))
+    assert type(raised.value) is error
+
+
+async def test_a_compressed_body_whose_token_is_in_a_header_stays_as_it_is():
+    exchange = post(headers={"Token": TOKEN, **FORM, "Content-Encoding": "snappy"}, body=b"???")
+    assert await csrf().decode(exchange) is None
+    assert [chunk async for chunk in exchange.request.body.stream()] == [b"???"]
+    assert exchange.request.headers.get("content-encoding") == "snappy"
 
 
 @pytest.mark.parametrize("config", [{"key": "", "secret": Secret("a")}, {"key": "a", "secret": Secret("")}])
