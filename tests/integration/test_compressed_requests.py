@@ -5,14 +5,18 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 import pytest
 
 from tests.conftest import StartGateway
 from tests.fakes.bodies import chat
+from tests.fakes.client import Reply
 from tests.fakes.conf import endpoint, http_filter, llm_conf
 from tests.fakes.gateway import RunningGateway
+from tests.fakes.promptcache import chat as chat_request
+from tests.fakes.promptcache import text, user
 from tests.fakes.sessions import AFFINITY, make_decider, router_conf
 from tests.fakes.upstream import Upstream
 
@@ -92,3 +96,66 @@ async def test_filters_that_look_along_let_pass_what_they_cannot_read(gateway: S
         running = await gateway(llm_conf(endpoint(one), endpoint(other), filters=filters))
         assert await send(running, PLAIN, "snappy") == 200
         assert (one.requests + other.requests)[0].body == PLAIN
+
+
+# --- prompt-cache accounting: it looks for markers in what it can read ---------------------------------------------------
+
+MARKED = orjson.dumps(chat_request(user(text("w" * 40, ""), text("tail"))))
+UNMARKED = orjson.dumps(chat_request(user(text("w" * 40), text("tail"))))
+ACCOUNTING: dict[str, Any] = {
+    "index": {"type": "memory"},
+    "principals": [{"key": "sk-alice", "principal": "alice"}],
+    "tariffs": [{"model": "m", "min_prefix_tokens": 1}],
+}
+
+
+async def ask(running: RunningGateway, key: str, body: bytes, encoding: str = "gzip") -> Reply:
+    """The answer to a request of a key's owner."""
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json", "content-encoding": encoding}
+    return await running.request("POST", "/v1/chat/completions", headers, body)
+
+
+async def test_markers_in_it_are_followed_and_taken_out(gateway: StartGateway) -> None:
+    """The second request reads what the first one wrote, and the endpoint sees neither markers nor the encoding."""
+    usage = {"prompt_tokens": 100, "completion_tokens": 2}
+    async with Upstream([chat("a", usage=usage)] * 2) as upstream:
+        filters = [http_filter("dgp.filter.llm.promptcache", **ACCOUNTING)]
+        running = await gateway(llm_conf(endpoint(upstream), filters=filters))
+        told = [(await ask(running, "sk-alice", gzip.compress(MARKED))).json()["usage"] for _ in range(2)]
+    assert [(said["cache_read_input_tokens"] > 0, said["cache_creation_input_tokens"] > 0) for said in told] == [
+        (False, True),
+        (True, False),
+    ]
+    for request in upstream.requests:
+        assert (request.body, request.header("content-encoding")) == (UNMARKED, None)
+
+
+async def test_a_strangers_markers_are_taken_out_of_it(gateway: StartGateway) -> None:
+    """As of a plain one: the endpoint does not know them, whoever asks."""
+    async with Upstream([chat("a")]) as upstream:
+        filters = [http_filter("dgp.filter.llm.promptcache", **ACCOUNTING)]
+        running = await gateway(llm_conf(endpoint(upstream), filters=filters))
+        assert (await ask(running, "sk-other", gzip.compress(MARKED))).status == 200
+    assert (upstream.request.body, upstream.request.header("content-encoding")) == (UNMARKED, None)
+
+
+@pytest.mark.parametrize("key", ["sk-alice", "sk-other"])
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (MARKED, "snappy"),
+        (MARKED, "gzip"),
+        (gzip.compress(MARKED)[:-4], "gzip"),
+        (gzip.compress(b" " * 5000 + MARKED), "gzip"),
+    ],
+    ids=["unknown", "not packed", "cut off", "too large when unpacked"],
+)
+async def test_what_accounting_cannot_unpack_goes_on_as_it_came(
+    gateway: StartGateway, key: str, body: bytes, encoding: str
+) -> None:
+    """It is no reason to refuse anything; the endpoint may read more than we do."""
+    async with Upstream([chat("a")]) as upstream:
+        filters = [http_filter("dgp.filter.llm.promptcache", **ACCOUNTING, max_body=4096)]
+        running = await gateway(llm_conf(endpoint(upstream), filters=filters))
+        assert (await ask(running, key, body, encoding)).status == 200
+    assert (upstream.request.body, upstream.request.header("content-encoding")) == (body, encoding.encode())
