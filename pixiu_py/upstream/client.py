@@ -85,6 +85,11 @@ def api_service(endpoint: Endpoint) -> Service:
     return Service(endpoint, endpoint.path_prefix)
 
 
+def base_at(url: str, key: Secret | None = None) -> Service:
+    """The service whose paths stand behind a URL, whether that ends in a slash or not. See ``service_at``."""
+    return service_at(url.strip().rstrip("/"), key)
+
+
 def service_at(url: str, key: Secret | None = None) -> Service:
     """The service at a URL. ``key`` goes to it as a bearer token; without one, what the URL says of a user does.
 

@@ -9,7 +9,7 @@ import pytest
 from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.types import Secret
 from pixiu_py.upstream import client as module
-from pixiu_py.upstream.client import CallFailed, Client, Service, api_service, parsed, service_at
+from pixiu_py.upstream.client import CallFailed, Client, Service, api_service, base_at, parsed, service_at
 from pixiu_py.upstream.pool import Pools
 from tests.fakes.actions import close, respond, stall
 from tests.fakes.bodies import chat
@@ -39,6 +39,12 @@ def test_url(url: str, scheme: str, host: str, port: int, sent_host: str, path: 
     endpoint = service.endpoint
     assert (endpoint.scheme, endpoint.host, endpoint.port) == (scheme, host, port)
     assert (endpoint.host_header, service.path) == (sent_host, path)
+
+
+@pytest.mark.parametrize("end", ["", "/", " ", "/ ", " /", "//\n"])
+def test_slash_at_the_end_of_a_base_is_no_part_of_it(end: str) -> None:
+    """Nor are blanks, before it or behind it: a path that begins with a slash is put there."""
+    assert base_at(f" http://h/v1{end}").path == "/v1"
 
 
 @pytest.mark.parametrize("url", ["", "h:80/v1", "ftp://h/", "http://", "http://h:x/"])

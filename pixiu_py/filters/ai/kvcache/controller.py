@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pixiu_py.upstream.client import CallFailed, Client, service_at
+from pixiu_py.upstream.client import CallFailed, Client, base_at
 
 #: Tokens of a chunk; the controller has no option for it.
 CHUNK = 256
@@ -37,7 +37,7 @@ class Controller:
 
     def __init__(self, client: Client, base: str) -> None:
         self._client = client
-        self._service = service_at(base.rstrip("/"))
+        self._service = base_at(base)
 
     async def lookup(self, tokens: Sequence[int], timeout: float) -> dict[str, Held]:
         """Instance → what it holds of these tokens. Less than a chunk is not asked for."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pixiu_py.filters.ai.kvcache.controller import Held
-from pixiu_py.upstream.client import CallFailed, Client, service_at
+from pixiu_py.upstream.client import CallFailed, Client, base_at
 
 
 class Coordinator:
@@ -23,7 +23,7 @@ class Coordinator:
 
     def __init__(self, client: Client, base: str, *, chunk: int = 256, world_size: int = 1) -> None:
         self._client = client
-        self._service = service_at(base.rstrip("/"))
+        self._service = base_at(base)
         self._chunk = chunk
         self._world_size = world_size
 

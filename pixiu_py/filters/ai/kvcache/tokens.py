@@ -15,7 +15,7 @@ from pixiu_py.filters.ai.kvcache.poller import may_ask
 from pixiu_py.filters.llm.canonical import canonical
 from pixiu_py.filters.llm.engine_tokens import Tokenizer, tokenize_request
 from pixiu_py.tasks import Tasks
-from pixiu_py.upstream.client import CallFailed, Client, Service, service_at
+from pixiu_py.upstream.client import CallFailed, Client, Service, base_at
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
@@ -77,7 +77,7 @@ class TokenSource:
         #: Looks into the cache by result.
         self._seen = seen
         #: The one tokenizer; None: the engines themselves.
-        self._one = service_at(tokenizer.strip().rstrip("/")) if tokenizer.strip() else None
+        self._one = base_at(tokenizer) if tokenizer.strip() else None
         self.calls: dict[str, Calls] = {}
         self._turn = 0
         self._tasks = Tasks("tokens of prompts")

@@ -15,14 +15,14 @@ from pixiu_py.filters.llm.engine_tokens import Tokenizer, TokenizeRequest
 from pixiu_py.filters.llm.promptcache.blocks import CHAT, TOOL_DEFINITION, Block, Breakpoint
 from pixiu_py.filters.llm.promptcache.count import CountFailed, Prompt, TokenCounter
 from pixiu_py.filters.llm.promptcache.outgoing import outgoing
-from pixiu_py.upstream.client import CallFailed, Client, Service, service_at
+from pixiu_py.upstream.client import CallFailed, Client, Service, base_at
 
 
 class EngineCounter(TokenCounter):
     """Asks the endpoint that serves the model, or the one at ``url``."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        self._named = service_at(url.rstrip("/")) if url else None
+        self._named = base_at(url) if url else None
         self._timeout = timeout
         self._client = Client()
         self._tokenizer = Tokenizer(self._client)

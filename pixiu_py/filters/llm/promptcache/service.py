@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pixiu_py.filters.llm.promptcache.count import CountFailed, SegmentCounter
-from pixiu_py.upstream.client import CallFailed, Client, parsed, service_at
+from pixiu_py.upstream.client import CallFailed, Client, base_at, parsed
 
 #: Models whose version is remembered, and for how many seconds. That there is none is remembered too; a failure is not.
 MEMO_SIZE = 10_000
@@ -20,7 +20,7 @@ class ServiceCounter(SegmentCounter):
     def __init__(
         self, url: str, timeout: float, clock: Callable[[], float], lookups: Callable[[str], None] | None = None
     ) -> None:
-        self._service = service_at(url.rstrip("/"))
+        self._service = base_at(url)
         self._timeout = timeout
         self._clock = clock
         self._lookups = lookups

@@ -14,7 +14,7 @@ from pixiu_py.filters.llm.router.decider import NO_ROUTE, Decider, DeciderError
 from pixiu_py.filters.llm.router.model import RouterModel
 from pixiu_py.filters.llm.router.prompt import build_prompt
 from pixiu_py.registry import Family, plugin
-from pixiu_py.upstream.client import CallFailed, Client, Service, api_service, service_at
+from pixiu_py.upstream.client import CallFailed, Client, Service, api_service, base_at
 from pixiu_py.upstream.order import first_available
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class LlmDecider(Decider):
         #: Which of a cluster's endpoints is asked next.
         self._turn = 0
         if config.endpoint:
-            self._own = service_at(config.endpoint.rstrip("/"), config.api_key)
+            self._own = base_at(config.endpoint, config.api_key)
             self._own.endpoint.cooldown = Cooldown(config.cooldown, config.failure_threshold)
 
     async def start(self) -> None:

@@ -12,7 +12,7 @@ import structlog
 
 from pixiu_py.errors import StartError
 from pixiu_py.tasks import Tasks
-from pixiu_py.upstream.client import CallFailed, Client, service_at
+from pixiu_py.upstream.client import CallFailed, Client, base_at, service_at
 
 if TYPE_CHECKING:
     from pixiu_py.filters.base import Context
@@ -29,9 +29,9 @@ class Source:
         self._take = take
         self._tasks = Tasks(f"router {config.provider}")
         self._client = Client(total=1)
-        url = config.url.rstrip("/") if config.query else config.url
+        at = base_at if config.query else service_at
         #: None: a file is read.
-        self._service = None if config.file else service_at(url, config.api_key)
+        self._service = None if config.file else at(config.url, config.api_key)
         self._path = f"/api/v1/query?query={quote(config.query, safe='')}" if config.query else ""
         self._clock = context.clock
         #: When the figures were fetched; 0: never.
