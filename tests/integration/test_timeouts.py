@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
+from pixiu_py.upstream import protocol
+from pixiu_py.upstream.deadline import Deadline
 from tests.conftest import StartGateway
 from tests.fakes import actions, bodies
 from tests.fakes.bodies import chat
 from tests.fakes.client import chat_body, request
+from tests.fakes.clock import Clock
 from tests.fakes.conf import endpoint, http_conf, llm_conf
 from tests.fakes.upstream import Upstream, silent_port
 
 CHAT = request("POST", "/v1/chat/completions", body=chat_body())
 STREAM = request("POST", "/v1/chat/completions", body=chat_body(stream=True))
 MAKE = pytest.mark.parametrize("make", [llm_conf, http_conf])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time by which endpoints are found silent: it stands still, however busy the machine is, until it is turned."""
+    clock = Clock()
+    monkeypatch.setattr(protocol, "Deadline", lambda _, passed: Deadline(cast(Any, clock), passed))
+    return clock
 
 
 @MAKE
@@ -84,7 +96,7 @@ async def test_stream_may_last_as_long_as_it_talks(gateway: StartGateway) -> Non
             await client.read_until(b"[DONE]")
 
 
-async def test_slow_client_is_not_a_silent_endpoint(gateway: StartGateway) -> None:
+async def test_slow_client_is_not_a_silent_endpoint(gateway: StartGateway, clock: Clock) -> None:
     """While the client takes nothing the endpoint cannot send: its silence does not count."""
     size = 2**25
     async with Upstream(actions.flood(size), send_buffer=65536) as upstream:
@@ -93,8 +105,26 @@ async def test_slow_client_is_not_a_silent_endpoint(gateway: StartGateway) -> No
             await client.send(CHAT)
             await client.read_until(b"\r\n\r\n")
             await upstream.until_stalled()
-            await asyncio.sleep(1.2)  # a shorter limit is passed by a busy machine while the body flows
+            clock.turn(3600)
             assert len(await client.reader.readexactly(size)) == size
+
+
+async def test_endpoint_is_silent_again_when_the_client_has_taken_all(gateway: StartGateway, clock: Clock) -> None:
+    """A client that was slow, and is not any more, is no excuse."""
+    size, more = 2**25, asyncio.Event()
+    first = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size + 2) + bytes(size)
+    async with Upstream([actions.raw(first, more, b"x", asyncio.Event())], send_buffer=65536) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream), proxy={"idle_timeout": "1s"}))
+        async with running.client(receive_buffer=65536) as client:
+            await client.send(CHAT)
+            await client.read_until(b"\r\n\r\n")
+            await upstream.until_stalled()
+            await client.reader.readexactly(size)
+            more.set()
+            await client.reader.readexactly(1)  # what has come through has been let through
+            clock.turn(3600)
+            await client.wait_closed_by_peer()
+        assert (await running.wait_log())[0]["end"] == "timeout_idle"
 
 
 @MAKE

@@ -8,37 +8,7 @@ from typing import Any, cast
 import pytest
 
 from pixiu_py.upstream.deadline import Deadline
-
-
-class Timer:
-    def __init__(self, at: float, call: Callable[[], None]) -> None:
-        self.at = at
-        self.call = call
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class Clock:
-    """A loop that only knows timers; ``turn`` fires those that are due."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.timers: list[Timer] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def call_at(self, at: float, call: Callable[[], None]) -> Timer:
-        self.timers.append(Timer(at, call))
-        return self.timers[-1]
-
-    def turn(self, seconds: float) -> None:
-        self.now += seconds
-        for timer in [timer for timer in self.timers if timer.at <= self.now and not timer.cancelled]:
-            self.timers.remove(timer)
-            timer.call()
+from tests.fakes.clock import Clock
 
 
 @pytest.fixture
