@@ -10,6 +10,10 @@ from pixiu_py.config.types import Secret
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Family
 from pixiu_py.stores.promptcache.base import IndexRef, PrefixIndex
+from pixiu_py.stores.promptcache.memory import MemoryIndex
+from pixiu_py.stores.promptcache.postgres import PostgresIndex
+from pixiu_py.stores.promptcache.redis import RedisIndex
+from pixiu_py.stores.promptcache.sqlite import SqliteIndex
 from tests.fakes.servers import Servers
 
 REGISTRY = build_registry()
@@ -33,3 +37,17 @@ async def empty_index(kind: str, servers: Servers) -> PrefixIndex:
     index: PrefixIndex = IndexRef(name=kind, config=entry.cls.Config(**options)).make(REGISTRY)
     await index.start()
     return index
+
+
+async def kept(index: PrefixIndex) -> int:
+    """How many entries it keeps, of all scopes, the ones that are over and not yet swept included."""
+    if isinstance(index, MemoryIndex):
+        return len(index._entries)
+    if isinstance(index, SqliteIndex):
+        query = "SELECT count(*) FROM prompt_prefixes"
+        return int((await index._file.run(lambda connection: connection.execute(query).fetchone()))[0])
+    if isinstance(index, PostgresIndex):
+        query = "SELECT count(*) FROM pixiu_prompt_prefixes"
+        return int(await index._pool.run(lambda connection: connection.fetchval(query)))
+    assert isinstance(index, RedisIndex)
+    return sum([len(names) async for names in index._link.names("prefix:")])

@@ -131,10 +131,6 @@ class PrefixIndex:
         """
         raise NotImplementedError
 
-    async def size(self) -> int:
-        """How many entries are kept, of all scopes, the ones that are over and not yet swept included. May be slow."""
-        raise NotImplementedError
-
 
 class IndexRef(KindRef, frozen=True):
     """Where cached prefixes are remembered."""

@@ -55,10 +55,6 @@ class MemoryIndex(PrefixIndex):
             del self._entries[key]
         return len(over)
 
-    async def size(self) -> int:
-        """See ``PrefixIndex.size``."""
-        return len(self._entries)
-
     def _put(self, scope: Scope, entry: Entry) -> None:
         self._entries.pop((scope, entry.hash), None)  # used last
         self._entries[scope, entry.hash] = entry

@@ -45,7 +45,6 @@ _COMMIT = """INSERT INTO pixiu_prompt_prefixes AS old
 _SWEEP = """DELETE FROM pixiu_prompt_prefixes WHERE (principal, model, tokenizer, hash) IN
     (SELECT principal, model, tokenizer, hash FROM pixiu_prompt_prefixes WHERE expires_at <= $1
      LIMIT $2 FOR UPDATE SKIP LOCKED)"""
-_SIZE = "SELECT count(*) FROM pixiu_prompt_prefixes"
 
 
 class PostgresIndexConfig(PostgresConfig, frozen=True):
@@ -95,8 +94,3 @@ class PostgresIndex(PrefixIndex):
         """See ``PrefixIndex.sweep``."""
         status = await self._pool.run(lambda connection: connection.execute(_SWEEP, now, limit))
         return int(status.removeprefix("DELETE "))
-
-    async def size(self) -> int:
-        """See ``PrefixIndex.size``."""
-        count: int = await self._pool.run(lambda connection: connection.fetchval(_SIZE))
-        return count

@@ -83,10 +83,6 @@ class RedisIndex(PrefixIndex):
         """See ``PrefixIndex.sweep``."""
         return 0
 
-    async def size(self) -> int:
-        """See ``PrefixIndex.size``."""
-        return sum([len(names) async for names in self._link.names("prefix:")])
-
     def _keys(self, scope: Scope, hashes: Sequence[bytes]) -> list[str]:
         """Names of entries. Parts of a scope are of any length and in any characters, and never run into each other."""
         digest = sha256()

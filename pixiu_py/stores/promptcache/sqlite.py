@@ -47,7 +47,6 @@ _COMMIT = """INSERT INTO prompt_prefixes
             ELSE excluded.expires_at END"""
 _SWEEP = """DELETE FROM prompt_prefixes WHERE (principal, model, tokenizer, hash) IN
     (SELECT principal, model, tokenizer, hash FROM prompt_prefixes WHERE expires_at <= ? LIMIT ?)"""
-_SIZE = "SELECT count(*) FROM prompt_prefixes"
 
 
 class SqliteIndexConfig(SqliteConfig, frozen=True):
@@ -104,11 +103,6 @@ class SqliteIndex(PrefixIndex):
     async def sweep(self, now: float, limit: int) -> int:
         """See ``PrefixIndex.sweep``."""
         return await self._file.run(lambda connection: connection.execute(_SWEEP, (now, limit)).rowcount)
-
-    async def size(self) -> int:
-        """See ``PrefixIndex.size``."""
-        count: int = (await self._file.run(lambda connection: connection.execute(_SIZE).fetchone()))[0]
-        return count
 
 
 def _commit(connection: sqlite3.Connection, rows: list[dict[str, object]]) -> None:

@@ -13,6 +13,7 @@ from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.promptcache.base import Scope, Write
 from pixiu_py.stores.promptcache.postgres import PostgresIndex, PostgresIndexConfig
 from pixiu_py.stores.promptcache.sweep import Sweeper
+from tests.fakes.indexes import kept
 from tests.fakes.services import postgres_server
 
 SCOPE = Scope("alice", "m", "v1")
@@ -36,7 +37,7 @@ async def test_machines_share_it_and_sweep_it_together() -> None:
         for sweeper in sweepers:
             sweeper.start()
         async with asyncio.timeout(20):
-            while await indexes[2].size() > 1:
+            while await kept(indexes[2]) > 1:
                 await asyncio.sleep(0.01)
         assert set(await indexes[2].lookup(SCOPE, [b"live"], NOW)) == {b"live"}
         assert sum(sweeper.swept for sweeper in sweepers) == 50

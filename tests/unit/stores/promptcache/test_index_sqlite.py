@@ -15,6 +15,7 @@ from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.promptcache.base import Scope, Write
 from pixiu_py.stores.promptcache.sqlite import SqliteIndex, SqliteIndexConfig
 from pixiu_py.stores.promptcache.sweep import Sweeper
+from tests.fakes.indexes import kept
 
 SCOPE = Scope("alice", "m", "v1")
 NOW = 2_000_000_000.0
@@ -52,7 +53,7 @@ async def test_what_is_over_is_swept_in_the_background(tmp_path: Path) -> None:
     await index.commit(SCOPE, [Write(bytes([n]), 1, "5m") for n in range(7)], [], long_ago)
     await index.commit(SCOPE, [Write(b"live", 1, "5m")], [], NOW * 2)
     async with asyncio.timeout(10):
-        while await index.size() > 1:
+        while await kept(index) > 1:
             await asyncio.sleep(0.005)
     await sweeper.close()
     assert set(await index.lookup(SCOPE, [b"live"], NOW)) == {b"live"}

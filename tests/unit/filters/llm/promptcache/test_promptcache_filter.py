@@ -16,6 +16,7 @@ from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Family
 from pixiu_py.stores.promptcache.base import Scope, Write
 from tests.fakes.exchange import collect, make_context, make_exchange
+from tests.fakes.indexes import kept
 from tests.fakes.kinds import decoded
 from tests.fakes.promptcache import BILLING, chat, mark, system, text, user
 
@@ -339,5 +340,5 @@ async def test_what_is_over_is_swept() -> None:
         index = bench.filter._index
         await index.commit(Scope("alice", "m", "v"), [Write(b"h" * 32, 1, "5m")], [], now=0.0)
         async with asyncio.timeout(5):
-            while await index.size():
+            while await kept(index):
                 await asyncio.sleep(0.005)  # the sweeper tells nobody
