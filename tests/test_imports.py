@@ -62,7 +62,7 @@ DRIVERS = {"redis": ("stores/*redis*.py",), "asyncpg": ("stores/*postgres*.py",)
 #: What puts the stages together: no stage knows it.
 TOP = ("listeners", "gateway", "workers", "hub", "peers", "cli")
 #: The two ends of a request's way through the connection manager.
-ENDS = ("http.connection_manager", "http.head_lines", "http.writer", "http.server")
+ENDS = ("http.connection", "http.connection_manager", "http.head_lines", "http.writer", "http.server")
 FILTERS = ("filters.http", "filters.llm", "filters.ai")
 #: A stage → what it must not know: the stages before it. The reader of the configuration may ask the decisions of later
 #: stages (is this match, is this endpoint one that can be used?), not what runs.

@@ -12,11 +12,11 @@ from pixiu_py.errors import ClientGone, DownstreamError, GatewayError, HeadersTo
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.chain import FilterChain
 from pixiu_py.http.body import RequestBody
+from pixiu_py.http.connection import MAX_FIELD, RawRequest
 from pixiu_py.http.exchange import Exchange, Request, Response
 from pixiu_py.http.known_head import LONGEST_RECOGNISED
 from pixiu_py.http.local_reply import error_reply, local_reply
 from pixiu_py.http.request_id import request_id
-from pixiu_py.http.server import MAX_FIELD, RawRequest
 from pixiu_py.http.writer import ResponseWriter
 from pixiu_py.registry import Family, plugin
 from pixiu_py.routing.table import CompiledRoute, RouteTable

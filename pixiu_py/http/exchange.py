@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.http.body import Body, RequestBody
-    from pixiu_py.http.server import DownstreamConnection
+    from pixiu_py.http.connection import DownstreamConnection
     from pixiu_py.routing.table import CompiledRoute
 
 #: Default limit of a request body that some filter has to read whole.

@@ -8,9 +8,27 @@ from typing import TYPE_CHECKING
 from pixiu_py.errors import ClientGone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pixiu_py.http.body import Sink
-    from pixiu_py.http.server import DownstreamConnection
+    from pixiu_py.http.connection import DownstreamConnection
     from pixiu_py.upstream.connection import UpstreamConnection
+
+
+class Tunnel:
+    """aiohttp hands the bytes of an upgraded connection to a payload parser; this one passes them on."""
+
+    def __init__(self, receive: Callable[[bytes], None]) -> None:
+        self._receive = receive
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Bytes from the client."""
+        self._receive(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """The client has closed."""
+        self._receive(b"")
 
 
 class TunnelBody:

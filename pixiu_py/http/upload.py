@@ -19,7 +19,7 @@ from pixiu_py.upstream.deadline import Deadline
 
 if TYPE_CHECKING:
     from pixiu_py.http.body import RequestBody
-    from pixiu_py.http.server import DownstreamConnection
+    from pixiu_py.http.connection import DownstreamConnection
 
 #: Seconds between two looks whether the client is still there, while its socket is not read.
 LOOK_INTERVAL = 1.0

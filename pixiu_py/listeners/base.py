@@ -10,7 +10,7 @@ from pixiu_py.config.model import Listener as ListenerConfig
 if TYPE_CHECKING:
     from pixiu_py.config.model import HttpServerConfig
     from pixiu_py.filters.base import Context
-    from pixiu_py.http.server import RawRequest
+    from pixiu_py.http.connection import RawRequest
 
 
 class NetworkFilter(Protocol):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixiu_py.errors import StartError
-from pixiu_py.http.server import MAX_FIELD, DownstreamServer
+from pixiu_py.http.connection import MAX_FIELD
+from pixiu_py.http.server import DownstreamServer
 from pixiu_py.listeners.base import Listener, NetworkFilter
 from pixiu_py.registry import Family, plugin
 

@@ -23,7 +23,7 @@ from pixiu_py.observability.metrics import CONTENT_TYPE
 if TYPE_CHECKING:
     from pixiu_py.config.model import Metric
     from pixiu_py.filters.base import Context
-    from pixiu_py.http.server import RawRequest
+    from pixiu_py.http.connection import RawRequest
 
 log = structlog.get_logger("pixiu_py.metrics")
 

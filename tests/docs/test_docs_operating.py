@@ -28,7 +28,7 @@ from pixiu_py.errors import GatewayError, UpstreamTimeout
 from pixiu_py.filters.http.httpproxy import HttpProxyConfig
 from pixiu_py.filters.llm.proxy import LlmProxyConfig
 from pixiu_py.filters.llm.usage import USAGE, Usage
-from pixiu_py.http import exchange, server, writer
+from pixiu_py.http import connection, exchange, writer
 from pixiu_py.observability import access_log, metrics
 from pixiu_py.observability.access_log import line
 from pixiu_py.upstream.retry import RetryConfig
@@ -190,7 +190,7 @@ OWNERS = {
 }
 #: Limits without a key: how the row begins → the number in the source.
 FIXED = {
-    "one header field": server.MAX_FIELD,
+    "one header field": connection.MAX_FIELD,
     "request body, parsed": exchange.MAX_BUFFERED_BODY,
     "probes of a cluster": health.CONCURRENCY,
     "label combinations": metrics.DEFAULT_MAX_SERIES,

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pixiu_py.http.server import DownstreamServer, RawRequest
+from pixiu_py.http.connection import RawRequest
+from pixiu_py.http.server import DownstreamServer
 from tests.fakes.transport import FedTransport
 
 _HEADS = [

@@ -1,7 +1,7 @@
 """Every internal of aiohttp that the gateway leans on, by name and by behaviour: an upgrade that changes one fails here.
 
-``http/`` (server, writer, body, tunnel) and ``upstream/`` (protocol, connection) use what aiohttp does not promise. What
-they use is named below; that nothing else is used is checked as well.
+``http/`` (connection, server, writer, body, tunnel) and ``upstream/`` (protocol, connection) use what aiohttp does not
+promise. What they use is named below; that nothing else is used is checked as well.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ PACKAGE = Path(pixiu_py.__file__).parent
 
 #: Module → the names with an underscore that it takes from aiohttp.
 USED = {
-    "http/server.py": {
+    "http/connection.py": {
         "_buffer_paused",
         "_close",
-        "_connections",
         "_current_request",
         "_force_close",
         "_keepalive_handle",
@@ -52,6 +51,7 @@ USED = {
         "_task_handler",
         "_waiter",
     },
+    "http/server.py": {"_connections", "_loop", "_task_handler"},
     "http/writer.py": {"_drain_helper", "_drain_waiter", "_paused"},
     "http/body.py": {"_buffer", "_http_chunk_splits", "_size"},
     "http/tunnel.py": {"_drain_helper", "_pause_transport_reading", "_resume_transport_reading"},
@@ -77,7 +77,11 @@ USED = {
 }
 
 #: Module → the class of aiohttp's that it derives from.
-BASES = {"http/server.py": RequestHandler, "upstream/connection.py": BaseProtocol, "upstream/protocol.py": BaseProtocol}
+BASES = {
+    "http/connection.py": RequestHandler,
+    "upstream/connection.py": BaseProtocol,
+    "upstream/protocol.py": BaseProtocol,
+}
 #: Module → the module of ours whose class it derives from.
 DERIVED = {"upstream/connection.py": "upstream/protocol.py"}
 
@@ -150,7 +154,7 @@ def test_every_internal_is_named_here(module: str) -> None:
 
 
 def test_no_other_module_uses_internals() -> None:
-    """``_ErrInfo`` and the parser classes are imported in two modules only."""
+    """``_ErrInfo`` and the parser classes are imported at the edges only."""
     users = [
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
@@ -158,14 +162,22 @@ def test_no_other_module_uses_internals() -> None:
             word in path.read_text() for word in ("_ErrInfo", "HttpResponseParser", "RequestHandler", "EMPTY_PAYLOAD")
         )
     ]
-    assert sorted(users) == ["http/body.py", "http/server.py", "upstream/connection.py", "upstream/protocol.py"]
+    assert sorted(users) == [
+        "http/body.py",
+        "http/connection.py",
+        "http/server.py",
+        "upstream/connection.py",
+        "upstream/protocol.py",
+    ]
 
 
 async def test_names_exist() -> None:
     """On the objects that they are used on."""
     handler = make_handler()
-    for name in USED["http/server.py"] - {"_connections"} | USED["http/writer.py"] | USED["http/tunnel.py"]:
+    for name in USED["http/connection.py"] | USED["http/writer.py"] | USED["http/tunnel.py"]:
         assert hasattr(handler, name), name
+    for name in USED["http/server.py"] - {"_task_handler"}:
+        assert hasattr(handler._manager, name), name
     assert isinstance(handler._manager._connections, dict)
     protocol = Ended()
     for name in USED["upstream/connection.py"] | USED["upstream/protocol.py"] - {"_buffer"}:

@@ -20,8 +20,8 @@ from pixiu_py.upstream.order import first_endpoint, next_endpoint
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.http.body import RequestBody, Sink
+    from pixiu_py.http.connection import DownstreamConnection
     from pixiu_py.http.exchange import Exchange, Request
-    from pixiu_py.http.server import DownstreamConnection
     from pixiu_py.upstream.connection import UpstreamConnection
     from pixiu_py.upstream.response import UpstreamResponse
 

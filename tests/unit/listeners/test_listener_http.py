@@ -10,7 +10,7 @@ import pytest
 
 from pixiu_py.config.model import Address, HttpServerConfig, Listener, SocketAddress
 from pixiu_py.errors import StartError
-from pixiu_py.http.server import RawRequest
+from pixiu_py.http.connection import RawRequest
 from pixiu_py.listeners.http import HttpListener, HttpsListener
 from tests.fakes.client import Client, request
 
