@@ -1,17 +1,21 @@
-"""The answer when everything has failed: the most informative there is."""
+"""What endpoints answered that was not good enough, and the reply when nothing better came: the most informative there is."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import orjson
 
 from pixiu_py.errors import UpstreamError
 from pixiu_py.http.exchange import Response
 from pixiu_py.http.headers import Headers
-from pixiu_py.http.local_reply import error_reply, retry_after
+from pixiu_py.http.local_reply import error_reply, message_for, retry_after
 
 if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
+    from pixiu_py.upstream.response import UpstreamResponse
 
 #: A key of fewer letters and nothing else, such as EMPTY or none, is no secret, and might be any word of an answer.
 SHORTEST_WORD = 8
@@ -38,6 +42,27 @@ def failed_response(status: int, reason: str, headers: Headers, body: bytes, end
     return FailedResponse(status, reason, headers, body)
 
 
+def failed_stream(status: int, message: str, endpoint: Endpoint) -> FailedResponse:
+    """An answer in place of a stream that began with an error."""
+    error = {"message": message, "type": "upstream_error", "param": None, "code": status}
+    return failed_response(status, "", _json_headers(), orjson.dumps({"error": error}), endpoint)
+
+
+async def read_failure(upstream: UpstreamResponse, limit: int, timeout: float, endpoint: Endpoint) -> FailedResponse:
+    """Keep a failed answer whose body is still to be read. One that is too long or too slow is left away."""
+    try:
+        async with asyncio.timeout(timeout):
+            body = await upstream.read_all(limit)
+    except (TimeoutError, UpstreamError):
+        body = None
+    if body is None:  # the status is still worth telling
+        headers = _json_headers()
+        body = orjson.dumps({"status": upstream.status, "message": message_for(upstream.status)})
+    else:
+        headers = upstream.headers
+    return failed_response(upstream.status, upstream.reason, headers, body, endpoint)
+
+
 def last_answer(response: FailedResponse | None, error: UpstreamError, wait: float, attempts: int) -> Response:
     """The reply after total failure.
 
@@ -56,3 +81,7 @@ def last_answer(response: FailedResponse | None, error: UpstreamError, wait: flo
     if attempts > 1 and "retry-after" not in reply.headers and "x-should-retry" not in reply.headers:
         reply.headers.set("x-should-retry", "false")
     return reply
+
+
+def _json_headers() -> Headers:
+    return Headers([(b"Content-Type", b"application/json")])

@@ -6,19 +6,16 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from pixiu_py.errors import UpstreamError, UpstreamTimeout
 from pixiu_py.filters.llm.dialect import Dialect, dialect_of
 from pixiu_py.filters.llm.plan import PLAN, Plan
 from pixiu_py.filters.llm.proxy import gate
-from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
+from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_stream, last_answer, read_failure
 from pixiu_py.filters.llm.proxy.stream import EventStreamBody
 from pixiu_py.filters.llm.proxy.verdict import Blame, Verdict, blame, judge, pause, retry_after
 from pixiu_py.filters.proxy import UPSTREAM_HOST, TimedBody, no_endpoint
 from pixiu_py.http.exchange import Attempt, Response
-from pixiu_py.http.headers import Headers
-from pixiu_py.http.local_reply import local_reply, message_for
+from pixiu_py.http.local_reply import local_reply
 from pixiu_py.http.splice import put_string
 from pixiu_py.upstream.attempt import attempt
 from pixiu_py.upstream.head import endpoint_credentials, forwarded, request_head
@@ -298,7 +295,10 @@ class Walk:
         self._verdict = judge(status, policy.retry_on, fall_back_on)
         if self._verdict is not Verdict.ANSWER:
             record.error = "status"
-            await self._keep_failure(endpoint, upstream)
+            self._asked = retry_after(upstream.headers.get("retry-after"), time.time())
+            self._error = UpstreamError("the endpoint answered with an error")
+            config = self._proxy.config
+            self._failed = await read_failure(upstream, config.failed_body_limit, config.failed_body_timeout, endpoint)
             return None
         events = upstream.is_event_stream
         if status < 300 and (events or not upstream.begun) and self._elsewhere(endpoint):
@@ -327,26 +327,5 @@ class Walk:
             return True
         self._exchange.attempts[-1].error = "stream_error"
         upstream.abort()
-        error = {"message": message, "type": "upstream_error", "param": None, "code": status}
-        headers = Headers([(b"Content-Type", b"application/json")])
-        self._failed = failed_response(status, "", headers, orjson.dumps({"error": error}), endpoint)
+        self._failed = failed_stream(status, message, endpoint)
         return False
-
-    async def _keep_failure(self, endpoint: Endpoint, upstream: UpstreamResponse) -> None:
-        self._asked = retry_after(upstream.headers.get("retry-after"), time.time())
-        self._error = UpstreamError("the endpoint answered with an error")
-        config = self._proxy.config
-        try:
-            async with asyncio.timeout(config.failed_body_timeout):
-                body = await upstream.read_all(config.failed_body_limit)
-        except (TimeoutError, UpstreamError):
-            body = None
-        if body is None:  # the status is still worth telling
-            headers, body = Headers([(b"Content-Type", b"application/json")]), _status_body(upstream.status)
-        else:
-            headers = upstream.headers
-        self._failed = failed_response(upstream.status, upstream.reason, headers, body, endpoint)
-
-
-def _status_body(status: int) -> bytes:
-    return orjson.dumps({"status": status, "message": message_for(status)})

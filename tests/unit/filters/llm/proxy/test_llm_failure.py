@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import orjson
 import pytest
 
 from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.types import Secret
-from pixiu_py.errors import ConnectFailed, UpstreamTimeout
-from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, last_answer
+from pixiu_py.errors import ConnectFailed, UpstreamReset, UpstreamTimeout
+from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_response, failed_stream, last_answer, read_failure
 from pixiu_py.http.headers import Headers
 
 ERROR = ConnectFailed("cannot connect: connection refused")
@@ -93,3 +96,61 @@ def test_a_key_is_hidden_and_a_word_is_not(key: str, left: bytes) -> None:
     endpoint.api_key = Secret(key)
     kept = failed_response(401, "", Headers(), b"key %b is bad" % key.encode(), endpoint)
     assert kept.body == left
+
+
+class Answer:
+    """An endpoint's failed answer, whose body comes to this."""
+
+    status, reason = 503, "Oh"
+
+    def __init__(self, outcome: bytes | BaseException | None) -> None:
+        self.headers = Headers([(b"X-A", b"1")])
+        self._outcome = outcome
+
+    async def read_all(self, limit: int) -> bytes | None:
+        if isinstance(self._outcome, TimeoutError):
+            await asyncio.Event().wait()
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return self._outcome if self._outcome is not None and len(self._outcome) <= limit else None
+
+
+async def kept(outcome: bytes | BaseException | None) -> FailedResponse:
+    """Read within ten bytes and no time to speak of."""
+    answer: Any = Answer(outcome)
+    return await read_failure(answer, 10, 0.01, Endpoint("c", "a", "h", 1))
+
+
+async def test_failed_answer_is_kept_whole() -> None:
+    """Its fields and its body, as they are."""
+    found = await kept(b"body")
+    assert (found.status, found.reason, found.body, found.headers.get("x-a")) == (503, "Oh", b"body", "1")
+
+
+@pytest.mark.parametrize("outcome", [b"too long a body", TimeoutError(), UpstreamReset("gone")])
+async def test_status_is_told_when_the_body_cannot_be_kept(outcome: bytes | BaseException) -> None:
+    """In the gateway's own shape: a part is not told as the whole, and the endpoint's fields were about another body."""
+    found = await kept(outcome)
+    assert (found.status, found.reason) == (503, "Oh")
+    assert orjson.loads(found.body)["status"] == 503
+    assert list(found.headers) == [("Content-Type", "application/json")]
+
+
+async def test_client_that_leaves_meanwhile_ends_the_reading() -> None:
+    """A cancellation is no failure of the endpoint's."""
+    with pytest.raises(asyncio.CancelledError):
+        await kept(asyncio.CancelledError())
+
+
+def test_stream_that_began_with_an_error_is_told_as_one() -> None:
+    """In the shape that SDKs know; without a key of ours that the endpoint repeats."""
+    endpoint = Endpoint("c", "a", "h", 1)
+    endpoint.api_key = Secret("sk-1")
+    found = failed_stream(429, "too much for sk-1", endpoint)
+    assert orjson.loads(found.body)["error"] == {
+        "message": "too much for ***",
+        "type": "upstream_error",
+        "param": None,
+        "code": 429,
+    }
+    assert (found.status, found.headers.get("content-type")) == (429, "application/json")
