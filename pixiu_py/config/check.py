@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from pixiu_py.clusters.build import build_templates
 from pixiu_py.clusters.providers import PROVIDERS, find_provider
-from pixiu_py.config.decode import BROKEN, whole
+from pixiu_py.config.broken import BROKEN, whole
 from pixiu_py.config.model import (
     Cluster,
     Config,

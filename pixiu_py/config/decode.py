@@ -8,7 +8,6 @@ and leaves single values, with their constraints, to ``msgspec.convert``. Number
 from __future__ import annotations
 
 import types
-from enum import Enum
 from typing import Any, NamedTuple, get_args, get_origin
 
 import msgspec
@@ -16,6 +15,7 @@ from msgspec import NODEFAULT, Meta
 from msgspec.structs import FieldInfo
 
 from pixiu_py.config import legacy
+from pixiu_py.config.broken import BROKEN, whole
 from pixiu_py.config.node import Mapping, Node, Place, Scalar, Sequence, Unreadable, from_outside, from_plain, plain
 from pixiu_py.config.report import Report
 from pixiu_py.config.scalars import RefusedError, decode_scalar, readable, shown
@@ -23,26 +23,6 @@ from pixiu_py.config.shapes import LISTS, UNIONS, annotate, describe, fits, is_s
 from pixiu_py.config.types import Empty, KindRef, PluginRef, Secret
 from pixiu_py.config.unsupported import UNSUPPORTED
 from pixiu_py.registry import Entry, Family, Registry, did_you_mean
-
-
-class Broken(Enum):
-    """Stands where a value could not be decoded. Only the checker sees it: with a problem there is no config."""
-
-    VALUE = "broken"
-
-
-BROKEN: Any = Broken.VALUE
-
-
-def whole(value: object) -> bool:
-    """True when this and everything in it could be decoded."""
-    if isinstance(value, msgspec.Struct):
-        return all(whole(getattr(value, name)) for name in value.__struct_fields__)
-    if isinstance(value, list):
-        return all(map(whole, value))
-    if isinstance(value, dict):
-        return all(map(whole, value.values()))
-    return value is not BROKEN
 
 
 class _Given(NamedTuple):

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixiu_py.config.broken import BROKEN
 from pixiu_py.config.check import check, complete
-from pixiu_py.config.decode import BROKEN, Decoder
+from pixiu_py.config.decode import Decoder
 from pixiu_py.config.document import parse, place_of
 from pixiu_py.config.model import Config
 from pixiu_py.config.report import Report
