@@ -12,10 +12,10 @@ def canonical(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # nested deeper than it can write, though it could read it
-        return _deep(value)
+        return canonical_deep(value)
 
 
-def _deep(value: Any) -> bytes:
+def canonical_deep(value: Any) -> bytes:
     """The same without recursion: what is left to write is a stack, of bytes and of values."""
     written: list[bytes] = []
     left: list[Any] = [value]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixiu_py.filters.llm.canonical import _deep, canonical
+from pixiu_py.filters.llm.canonical import canonical, canonical_deep
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(),
@@ -32,7 +32,7 @@ def test_nothing_is_escaped_that_need_not_be() -> None:
 def test_both_ways_of_writing_agree(value: object) -> None:
     """The one for deep values writes the same bytes."""
     value = orjson.loads(orjson.dumps(value))
-    assert _deep(value) == canonical(value)
+    assert canonical_deep(value) == canonical(value)
 
 
 @pytest.mark.parametrize("depth", [100, 254, 255, 1000])
