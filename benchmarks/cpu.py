@@ -39,6 +39,24 @@ def cpu_seconds(pid: int) -> float:
     return sum(_own_cpu_seconds(process) + _ended_children_seconds(process) for process in tree(pid))
 
 
+def kernel_seconds(pid: int) -> float:
+    """The part of ``cpu_seconds`` that the kernel used, as far as its ticks tell; children that have ended left out."""
+    return sum(_system_seconds(process) for process in tree(pid))
+
+
+def _system_seconds(pid: int) -> float:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # ended meanwhile
+        return 0.0
+    return int(_fields(stat)[12]) / _TICKS  # stime, field 15 of proc(5)
+
+
+def _fields(stat: str) -> list[str]:
+    """The fields of proc(5) from the third on: the second is the command in parentheses and may hold spaces."""
+    return stat.rpartition(")")[2].split()
+
+
 def _own_cpu_seconds(pid: int) -> float:
     # The process's CPU clock, see clock_getcpuclockid(3). The kernel keeps it in nanoseconds; /proc/<pid>/stat shows
     # the same sum in ticks of 10 ms, too coarse for a proxy that is mostly idle.
@@ -53,8 +71,7 @@ def _ended_children_seconds(pid: int) -> float:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return 0.0
-    # proc(5): cutime and cstime are fields 16 and 17; the second is the command in parentheses and may hold spaces.
-    cutime, cstime = stat.rpartition(")")[2].split()[13:15]
+    cutime, cstime = _fields(stat)[13:15]  # fields 16 and 17
     return (int(cutime) + int(cstime)) / _TICKS
 
 

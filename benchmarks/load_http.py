@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,9 +51,15 @@ def saturate(target: Target, body: Path, seconds: int, connections: int, *, new:
 
 
 async def closed_loop(
-    target: Target, connections: int, seconds: float, read: Callable[[], float], *, busy: int = 0, before: int = 1
-) -> float:
-    """How much ``read()`` goes up per request while so many requests are always under way: ``busy``, or one per connection.
+    target: Target,
+    connections: int,
+    seconds: float,
+    read: Callable[[], Sequence[float]] = tuple,
+    *,
+    busy: int = 0,
+    before: int = 1,
+) -> list[float]:
+    """How much each figure of ``read()`` goes up per request, with ``busy`` requests always under way, or one per connection.
 
     Unlike ``wrk``, it opens all connections and has each of them answered ``before`` times before it begins to count. Each
     request takes the connection that has been idle for longest.
@@ -68,7 +74,7 @@ async def closed_loop(
             idle = deque(clients)
             asking = [_ask_until(idle, request, deadline) for _ in range(busy or connections)]
             counts = await asyncio.gather(*asking)
-            return (read() - began) / sum(counts)
+            return [(now - then) / sum(counts) for then, now in zip(began, read(), strict=True)]
     finally:
         for client in clients:
             client.close()

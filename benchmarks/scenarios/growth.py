@@ -9,7 +9,7 @@ import uvloop
 
 from benchmarks.bench import Bench, Metric, Result, Values
 from benchmarks.conf import Spec
-from benchmarks.cpu import cpu_seconds
+from benchmarks.cpu import cpu_seconds, kernel_seconds
 from benchmarks.load_http import closed_loop
 from benchmarks.servers import Server
 
@@ -42,7 +42,11 @@ CASES = (
     Case("connections_2000_busy_64", "2,000 connections, 64 busy", connections=2000, busy=64),
 )
 TITLE = "CPU per request as things grow in number"
-METRICS = tuple(Metric(case.key, case.title, "µs") for case in CASES)
+METRICS = tuple(
+    metric
+    for case in CASES
+    for metric in (Metric(case.key, case.title, "µs"), Metric(f"{case.key}_kernel", "of that in the kernel", "µs", ""))
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,9 @@ def _measure(bench: Bench, subject: Subject) -> Values:
         server.target,
         case.connections,
         bench.pick(2.0, 0.5),
-        lambda: cpu_seconds(server.pid),
+        lambda: (cpu_seconds(server.pid), kernel_seconds(server.pid)),
         busy=case.busy,
         before=case.before,
     )
-    return {case.key: uvloop.run(load) * 1e6}
+    total, kernel = uvloop.run(load)
+    return {case.key: total * 1e6, f"{case.key}_kernel": kernel * 1e6}

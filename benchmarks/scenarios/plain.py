@@ -28,7 +28,7 @@ def compare(bench: Bench, result: Result, *, new: bool = False) -> Result:
     """``new``: no head of a request or of an answer comes twice."""
     with bench.upstream(addresses=2, new=int(new)) as upstream, bench.proxies(Spec(upstream.port), result) as servers:
         for server in servers:
-            uvloop.run(closed_loop(server.target, CONNECTIONS, bench.pick(1.0, 0.2), read=lambda: 0.0))
+            uvloop.run(closed_loop(server.target, CONNECTIONS, bench.pick(1.0, 0.2)))
         bench.interleave(result, servers, lambda server: measure(bench, server, new=new))
     return result
 

@@ -67,7 +67,7 @@ def run(bench: Bench) -> Result:
             target = Target(server.port, () if cache is None else (HEADER,))
             ways.append(Way(key, replace(server, target=target), port))
         for way in ways:
-            uvloop.run(closed_loop(way.server.target, CONNECTIONS, bench.pick(1.0, 0.2), read=lambda: 0.0))
+            uvloop.run(closed_loop(way.server.target, CONNECTIONS, bench.pick(1.0, 0.2)))
         bench.interleave(result, ways, lambda way: _measure(bench, way))
     for values in result.rounds.get(ours.name, []):
         for key in ("memory_us", "redis_us"):

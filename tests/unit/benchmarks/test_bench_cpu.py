@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.cpu import connections_to, cpu_seconds, peak_rss_bytes, rss_bytes, stolen_seconds, tree
+from benchmarks.cpu import connections_to, cpu_seconds, kernel_seconds, peak_rss_bytes, rss_bytes, stolen_seconds, tree
 
 BUSY = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
 
@@ -22,6 +22,17 @@ def test_cpu_time_counts_children_that_have_ended() -> None:
     before = cpu_seconds(os.getpid())
     subprocess.run([sys.executable, "-c", BUSY], check=True)
     assert cpu_seconds(os.getpid()) - before > 0.2
+
+
+def test_kernel_time_is_the_part_that_system_calls_took() -> None:
+    before, own = kernel_seconds(os.getpid()), os.times()
+    with open("/dev/zero", "rb", buffering=0) as zeros:
+        while os.times().system < own.system + 0.2:
+            zeros.read(1 << 20)
+    exec(BUSY, {})
+    used, after = kernel_seconds(os.getpid()) - before, os.times()
+    assert abs(used - (after.system - own.system)) < 0.05
+    assert used < after.user + after.system - own.user - own.system
 
 
 def test_tree_holds_children_and_their_memory() -> None:

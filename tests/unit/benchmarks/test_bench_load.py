@@ -42,8 +42,10 @@ async def test_open_loop_sends_as_many_as_it_was_told(engine: Target) -> None:
 
 
 async def test_closed_loop_divides_the_reading_by_the_requests(engine: Target) -> None:
-    readings = iter((1.0, 3.0))
-    assert 0 < await closed_loop(engine, 2, 0.05, lambda: next(readings)) < 2.0
+    readings = iter(((1.0, 10.0), (3.0, 16.0)))
+    first, second = await closed_loop(engine, 2, 0.05, lambda: next(readings))
+    assert 0 < first < 2.0
+    assert second == pytest.approx(3 * first)
 
 
 async def test_closed_loop_goes_round_its_connections(engine: Target, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +58,8 @@ async def test_closed_loop_goes_round_its_connections(engine: Target, monkeypatc
         await send(client, request)
 
     monkeypatch.setattr(Client, "send", counted)
-    readings = iter((0.0, 1.0))
-    cost = await closed_loop(engine, 6, 0.05, lambda: next(readings), busy=2, before=3)
+    readings = iter(((0.0,), (1.0,)))
+    (cost,) = await closed_loop(engine, 6, 0.05, lambda: next(readings), busy=2, before=3)
     assert len(set(asked[18:])) == len(set(asked[:18])) == 6
     assert cost == pytest.approx(1 / (len(asked) - 18))
 
