@@ -47,7 +47,8 @@ _KINDS = {
 }
 
 
-@lru_cache(maxsize=2048)
+# A name may have 64 KiB, so that there is not room for many.
+@lru_cache(maxsize=256)
 def kind_of(name: bytes) -> int:
     """What the field ``name`` is to a gateway. Remembered: the same few names come in every message."""
     return _KINDS.get(name.lower(), PLAIN)

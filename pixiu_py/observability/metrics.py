@@ -1,8 +1,8 @@
 """Counters, histograms and readings of one gateway, and their text for Prometheus.
 
 Bumping one costs a dictionary look-up and an addition. Each metric keeps at most ``max_series`` combinations of label
-values; what comes above that is counted together, in a series whose labels all read ``overflow``, so that labels taken
-from requests cannot fill the memory. A reading keeps nothing: it asks when the text is made.
+values; what comes above that, or has a very long value, is counted together, in a series whose labels all read
+``overflow``, so that labels taken from requests cannot fill the memory. A reading keeps nothing: it asks when the text is made.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Literal, TypeVar
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OVERFLOW = "overflow"
 DEFAULT_MAX_SERIES = 1000
+#: Characters of a label value; one that is longer is counted as overflow.
+LONGEST_LABEL = 1024
 #: Upper bounds in seconds: from a cached reply to a long generation.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
@@ -42,7 +44,7 @@ class Counter:
         try:
             series[values] += amount
         except KeyError:
-            if len(series) >= self._max_series:
+            if len(series) >= self._max_series or _too_long(values):
                 values = self._overflow
             series[values] = series.get(values, 0) + amount
 
@@ -78,7 +80,7 @@ class Histogram:
         """Count ``value`` in the series with these label values."""
         series = self.series
         if values not in series:
-            if len(series) >= self._max_series:
+            if len(series) >= self._max_series or _too_long(values):
                 values = self._overflow
             series.setdefault(values, [0] * (len(self.bounds) + 2))
         cells = series[values]
@@ -164,6 +166,11 @@ class Metrics:
             parts.append(f"# HELP {metric.name} {_escape(metric.help)}\n# TYPE {metric.name} {metric.type}\n")
             parts.extend(f"{line}\n" for line in metric.lines())
         return "".join(parts).encode("utf-8", "replace")
+
+
+def _too_long(values: Labels) -> bool:
+    """Whether these values are not worth their memory."""
+    return any(len(value) > LONGEST_LABEL for value in values)
 
 
 def _labels(names: Labels, values: Labels) -> str:

@@ -194,6 +194,7 @@ FIXED = {
     "request body, parsed": exchange.MAX_BUFFERED_BODY,
     "probes of a cluster": health.CONCURRENCY,
     "label combinations": metrics.DEFAULT_MAX_SERIES,
+    "characters of a label": metrics.LONGEST_LABEL,
     "configuration file": load.MAX_FILE,
     "worker processes": cli.MAX_WORKERS,
     "notices between workers that wait, or are remembered": agreement.MOST_NOTICES,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from tests.conftest import StartGateway
+from tests.fakes.actions import JSON, respond
 from tests.fakes.bodies import chat, error
 from tests.fakes.conf import endpoint, llm_conf
 from tests.fakes.upstream import Upstream, refusing_port
@@ -93,7 +96,7 @@ async def test_errors_reveal_neither_key_nor_address(gateway: StartGateway, capf
         assert "client-token" not in printed
 
 
-@pytest.mark.parametrize("status", [401, 500])
+@pytest.mark.parametrize("status", [400, 401, 404, 500])
 async def test_key_that_an_endpoint_repeats_is_hidden(gateway: StartGateway, status: int) -> None:
     """Some providers quote the key that they refuse: not before our clients."""
     async with Upstream([error(status, message="incorrect key: very-secret")]) as upstream:
@@ -102,6 +105,40 @@ async def test_key_that_an_endpoint_repeats_is_hidden(gateway: StartGateway, sta
         assert reply.status == status
         assert b"incorrect key: ***" in reply.body
         assert b"very-secret" not in reply.body
+
+
+@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_key_is_hidden_wherever_it_stands(gateway: StartGateway, status: int, chunked: bool) -> None:
+    """In a compressed body, in fields, in the reason, and in a body that comes in pieces."""
+    body = b'{"error":{"message":"bad very-secret key"}}'
+    fields = [JSON, (b"Content-Encoding", b"gzip"), (b"X-Told", b"very-secret")]
+    packed = respond(status, fields, gzip.compress(body), chunked=chunked, reason="Bad very-secret")
+    plain = respond(status, [JSON], body, chunked=chunked, split=[20, 30])
+    async with Upstream([packed, plain]) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream, api_key="very-secret")))
+        replies = [await running.chat(headers={"Accept-Encoding": "gzip"}), await running.chat()]
+    assert [reply.status for reply in replies] == [status, status]
+    assert [reply.body for reply in replies] == [body.replace(b"very-secret", b"***")] * 2
+    assert [reply.header("content-encoding") for reply in replies] == [None, None]
+    assert replies[0].header("x-told") == b"***"
+    assert b"very-secret" not in replies[0].head + replies[1].head
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_error_without_a_key_goes_on_as_it_is(gateway: StartGateway, chunked: bool) -> None:
+    """Compressed as it came, also where it is longer than what is looked through."""
+    body = gzip.compress(b'{"error":{"message":"bad request"}}')
+    long = b"x" * 5000
+    answers = [
+        respond(400, [JSON, (b"Content-Encoding", b"gzip")], body, chunked=chunked),
+        respond(400, [JSON], long, chunked=chunked, split=[2000, 4000]),
+    ]
+    async with Upstream(answers) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream, api_key="very-secret"), proxy={"failed_body_limit": 1000}))
+        first, second = await running.chat(), await running.chat()
+    assert (first.status, first.body, first.header("content-encoding")) == (400, body, b"gzip")
+    assert (second.status, second.body) == (400, long)
 
 
 async def test_key_comes_from_the_environment(gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> None:

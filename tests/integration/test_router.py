@@ -158,6 +158,18 @@ async def test_alias(gateway: StartGateway) -> None:
         assert small.requests[1].body == b'{"input":"x","model":"small"}'
 
 
+async def test_endless_name_of_a_model_is_none(gateway: StartGateway) -> None:
+    """It goes on as it came, and is neither told in the answer nor remembered: a client could make up any number of them."""
+    content = body("weather", model="x" * 100_000)
+    async with Upstream(chat("b")) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream), filters=[http_filter(ROUTER)]))
+        assert await ask(running, content) == ("", "")
+        assert upstream.requests[0].body == content
+        picky = await gateway(router_conf(upstream, upstream, deciders=[RULES]))
+        reply = await picky.request("POST", "/v1/chat/completions", {}, content)
+        assert (reply.status, len(reply.body) < 1000) == (404, True)
+
+
 # --- when a model fails -----------------------------------------------------------------------------------------------
 
 

@@ -113,6 +113,13 @@ def test_hop_by_hop_fields_are_told_apart_whatever_their_case():
     assert kind_of(b"X-Own") == PLAIN
 
 
+def test_names_that_are_remembered_are_bounded() -> None:
+    """A client may send any number of names of 64 KiB each; those that are remembered take 16 MiB at most."""
+    most = kind_of.cache_parameters()["maxsize"]
+    assert most is not None
+    assert most * 65_536 <= 2**24
+
+
 def parsed(*raw: tuple[bytes, bytes]) -> Headers:
     """As they come from the parser."""
     return received(raw, CIMultiDict([(decode(name), decode(value)) for name, value in raw])).headers()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pixiu_py.observability.metrics import Metrics
+from pixiu_py.observability.metrics import LONGEST_LABEL, Metrics
 
 
 def sample_lines(metrics):
@@ -70,6 +70,16 @@ def test_above_max_series_new_labels_are_counted_together(kind):
     assert list(metric.series) == [("0", "x"), ("1", "x"), ("overflow", "overflow")]
     counts = metric.series if kind == "counter" else {labels: cells[-1] for labels, cells in metric.series.items()}
     assert list(counts.values()) == [2, 1, 98]
+
+
+@pytest.mark.parametrize("kind", ["counter", "histogram"])
+def test_long_label_values_are_counted_together(kind):
+    """Clients may make up names of any length, and each would be kept."""
+    metric = getattr(Metrics(), kind)("m", "M.", ("a", "b"))
+    bump = metric.inc if kind == "counter" else lambda labels: metric.observe(1.0, labels)
+    for number in range(3):
+        bump((f"{number}" * (LONGEST_LABEL + 1), "x"))
+    assert list(metric.series) == [("overflow", "overflow")]
 
 
 def test_the_same_name_is_the_same_metric():

@@ -23,6 +23,7 @@ from pixiu_py.filters.ai.kvcache.poller import Poller
 from pixiu_py.filters.ai.kvcache.prompt import Prompt, prompt_of
 from pixiu_py.filters.ai.kvcache.routing import Routing, Scorer
 from pixiu_py.filters.base import Context, HttpFilter
+from pixiu_py.filters.llm.model_name import named_model
 from pixiu_py.filters.llm.plan import PLAN, Plan, plan_of
 from pixiu_py.filters.proxy import ROUTE_CLUSTER
 from pixiu_py.registry import Family, plugin
@@ -207,5 +208,4 @@ def _model(document: object, plan: Plan | None) -> str:
     """The model that will be asked: the first that is planned, else the one that the body names."""
     if plan is not None and plan.models:
         return plan.models[0]
-    model = document.get("model") if isinstance(document, dict) else None
-    return model if isinstance(model, str) else ""
+    return named_model(document)

@@ -1,4 +1,4 @@
-"""What endpoints answered that was not good enough, and the reply when nothing better came: the most informative there is."""
+"""Errors that endpoints answer, without our keys, and the reply when nothing better came: the most informative there is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pixiu_py.errors import UpstreamError
+from pixiu_py.filters.llm.proxy.hidden_key import without_key
 from pixiu_py.http.exchange import Response
 from pixiu_py.http.headers import Headers
 from pixiu_py.http.local_reply import error_reply, message_for, retry_after
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pixiu_py.clusters.endpoint import Endpoint
     from pixiu_py.upstream.response import UpstreamResponse
 
-#: A key of fewer letters and nothing else, such as EMPTY or none, is no secret, and might be any word of an answer.
-SHORTEST_WORD = 8
 #: Statuses after which a client does well to come back later.
 _COME_BACK = frozenset((429, 503))
 
@@ -35,11 +34,7 @@ class FailedResponse:
 
 def failed_response(status: int, reason: str, headers: Headers, body: bytes, endpoint: Endpoint) -> FailedResponse:
     """Keep a failed answer. A key of ours that the endpoint repeats in it is made unreadable."""
-    key = endpoint.api_key.reveal().encode() if endpoint.api_key else b""
-    if key and not (key.isalpha() and len(key) < SHORTEST_WORD):
-        body = body.replace(key, b"***")
-        headers = Headers([(name, value.replace(key, b"***")) for name, value in headers.raw])
-    return FailedResponse(status, reason, headers, body)
+    return FailedResponse(status, *without_key(endpoint, reason, headers, body))
 
 
 def failed_stream(status: int, message: str, endpoint: Endpoint) -> FailedResponse:
@@ -61,6 +56,38 @@ async def read_failure(upstream: UpstreamResponse, limit: int, timeout: float, e
     else:
         headers = upstream.headers
     return failed_response(upstream.status, upstream.reason, headers, body, endpoint)
+
+
+async def refusal(upstream: UpstreamResponse, endpoint: Endpoint, limit: int, timeout: float) -> Response | None:
+    """An error that is the answer, without a key of ours; None, and nothing is taken, if it is not to be had whole.
+
+    Raises ``UpstreamError`` when it breaks.
+    """
+    whole = upstream.take_whole()
+    if whole is None:
+        whole = await _read_whole(upstream, limit, timeout)
+    if whole is None:
+        return None
+    reason, headers, body = without_key(endpoint, upstream.reason, upstream.headers, whole)
+    return Response(upstream.status, headers, body, reason)
+
+
+async def _read_whole(upstream: UpstreamResponse, limit: int, timeout: float) -> bytes | None:
+    """All of a body, or None: it is too long or too slow, and what was read has been put back."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(timeout):
+            while size <= limit:
+                chunk = await upstream.read()
+                if not chunk:
+                    return b"".join(parts)
+                parts.append(chunk)
+                size += len(chunk)
+    except TimeoutError:
+        pass
+    upstream.unread(b"".join(parts))
+    return None
 
 
 def last_answer(response: FailedResponse | None, error: UpstreamError, wait: float, attempts: int) -> Response:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pixiu_py.errors import UpstreamError, UpstreamTimeout
 from pixiu_py.filters.llm.dialect import Dialect, dialect_of
+from pixiu_py.filters.llm.model_name import shortened
 from pixiu_py.filters.llm.plan import PLAN, Plan
 from pixiu_py.filters.llm.proxy import gate
-from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_stream, last_answer, read_failure
+from pixiu_py.filters.llm.proxy.failure import FailedResponse, failed_stream, last_answer, read_failure, refusal
 from pixiu_py.filters.llm.proxy.stream import EventStreamBody
 from pixiu_py.filters.llm.proxy.verdict import Blame, Verdict, blame, judge, pause, retry_after
 from pixiu_py.filters.proxy import UPSTREAM_HOST, TimedBody, no_endpoint
@@ -193,7 +194,7 @@ class Walk:
 
     def _nobody(self) -> Response:
         if self._model and not self._cluster.serves(self._model):
-            return local_reply(404, f"no endpoint serves the model {self._model!r}")
+            return local_reply(404, f"no endpoint serves the model {shortened(self._model)!r}")
         raise no_endpoint(self._exchange, "no endpoint is available")
 
     # --- one endpoint ----------------------------------------------------------------------------------------------
@@ -301,6 +302,11 @@ class Walk:
             self._failed = await read_failure(upstream, config.failed_body_limit, config.failed_body_timeout, endpoint)
             return None
         events = upstream.is_event_stream
+        if status >= 400 and endpoint.api_key is not None and not events and self._exchange.request.method != "HEAD":
+            config = self._proxy.config
+            answer = await refusal(upstream, endpoint, config.failed_body_limit, config.failed_body_timeout)
+            if answer is not None:
+                return answer
         if status < 300 and (events or not upstream.begun) and self._elsewhere(endpoint):
             config = self._proxy.config
             limits = gate.Limits(config.first_event_hold, config.event_limit)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pixiu_py.filters.llm.model_name import named_model
+
 #: Bytes that a token is taken for, as is usual for English text.
 BYTES_PER_TOKEN = 4
 #: Item types of the Responses API that answer a tool call end with this.
@@ -73,8 +75,7 @@ def read_conversation(document: Any) -> Conversation:
     for key in ("messages", "input"):
         messages += _messages(document.get(key))
     messages += _prompts(document.get("prompt"))
-    model = document.get("model")
-    return Conversation(model if isinstance(model, str) else "", tuple(messages), _tools(document.get("tools")))
+    return Conversation(named_model(document), tuple(messages), _tools(document.get("tools")))
 
 
 def _messages(value: Any) -> list[Message]:

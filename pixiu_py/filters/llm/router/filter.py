@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.llm.dialect import OTHER, dialect_of
+from pixiu_py.filters.llm.model_name import named_model
 from pixiu_py.filters.llm.plan import PLAN, Plan, plan_of
 from pixiu_py.filters.llm.router.affinity import pin
 from pixiu_py.filters.llm.router.check import check_names
@@ -137,8 +138,8 @@ class LlmRouter(HttpFilter):
         if not self.config.model_aliases or request.method != "POST" or not request.body.exists:
             return
         document = await parsed(request, self.config.max_body_size)
-        model = document.get("model") if isinstance(document, dict) else None
-        if isinstance(model, str) and (target := self.chooser.resolve(model)) != model:
+        model = named_model(document)
+        if (target := self.chooser.resolve(model)) != model:
             plan_of(exchange).models = (target,)
 
     def encode(self, exchange: Exchange) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pixiu_py.filters.llm.model_name import is_model_name
 from pixiu_py.filters.llm.router.model import Preference, SelectionPolicy
 
 #: The key in a request body. It is for this gateway and goes no further.
@@ -44,6 +45,8 @@ def _route(item: Any) -> Preference | None:
         return None
     name, description, models = item.get("name"), item.get("description", ""), item.get("models")
     if not (isinstance(name, str) and name and isinstance(description, str) and _names(models) and models):
+        return None
+    if not all(map(is_model_name, models)):
         return None
     examples = item.get("examples", [])
     policy = _policy(item.get("selection_policy") or {})

@@ -52,6 +52,8 @@ async def test_default_stands_in_for_a_model_that_is_not_there() -> None:
     assert (await chosen(config, model="big", serves=["small", "big"])).models == ("big",)
     assert (await chosen({}, model="auto", serves=["small"])).models == ("auto",)
     assert (await chosen({})).models == ()
+    assert (await chosen(config, model="x" * 257)).models == ("small",)
+    assert (await chosen({}, model="x" * 257)).models == ()
 
 
 async def test_aliases() -> None:

@@ -41,6 +41,7 @@ def test_empty_list_is_a_list() -> None:
         [{**CODE, "description": 3}],
         [{**CODE, "models": []}],
         [{**CODE, "models": [3]}],
+        [{**CODE, "models": ["m" * 257]}],
         [{**CODE, "models": ["m"] * (MOST + 1)}],
         [{**CODE, "examples": 3}],
         [{**CODE, "description": "d" * (LONGEST + 1)}],
