@@ -22,6 +22,7 @@ from typing import Any
 from pixiu_py import builtins
 from pixiu_py.config.types import Model
 from pixiu_py.errors import PluginError
+from pixiu_py.filters.base import PLAIN_HOOKS
 from pixiu_py.registry import MARK, Family, Mark, Registry
 
 GROUP = "pixiu_py.plugins"
@@ -91,16 +92,19 @@ def _add_entry_point(registry: Registry, point: EntryPoint) -> None:
 
 def load_folder(registry: Registry, folder: Path) -> None:
     """Register every plugin in ``folder``, by name. Raises ``PluginError``."""
-    if not folder.is_dir():
-        raise PluginError(f"{folder}: the plugins folder does not exist")
+    try:
+        if not folder.is_dir():
+            raise PluginError(f"{folder}: the plugins folder does not exist")
+        drop_ins = [path for path in sorted(folder.iterdir()) if _is_drop_in(path)]
+    except OSError as error:
+        raise PluginError(f"{error.filename}: the plugins folder cannot be read: {error.strerror}") from error
     root = ModuleType(f"_pixiu_plugins_{uuid.uuid4().hex}")
     root.__path__ = [str(folder)]
     sys.modules[root.__name__] = root
     importlib.invalidate_caches()
     try:
-        for path in sorted(folder.iterdir()):
-            if _is_drop_in(path):
-                _load_drop_in(registry, f"{root.__name__}.{path.stem}", path)
+        for path in drop_ins:
+            _load_drop_in(registry, f"{root.__name__}.{path.stem}", path)
     except PluginError:
         for name in [name for name in sys.modules if name.partition(".")[0] == root.__name__]:
             del sys.modules[name]
@@ -178,6 +182,8 @@ def _check(cls: type[Any]) -> None:
                 f"@plugin; mark it, or start its name with _ if it is only a base"
             )
         return
+    if not isinstance(mark.family, Family):
+        raise PluginError(f"{_place(cls)}: {cls.__name__} is marked as {mark.family!r}, which is no Family")
     if mark.family in CONTRACTS and not _implements(cls, mark.family):
         base = ".".join(CONTRACTS[mark.family])
         raise PluginError(
@@ -186,6 +192,10 @@ def _check(cls: type[Any]) -> None:
     config = getattr(cls, "Config", Model)
     if not (inspect.isclass(config) and issubclass(config, Model)):
         raise PluginError(f"{_place(cls)}: Config of {cls.__name__} is no subclass of pixiu_py.config.types.Model")
+    if mark.family is Family.HTTP_FILTER:
+        for hook in PLAIN_HOOKS:
+            if inspect.iscoroutinefunction(getattr(cls, hook)) or inspect.isasyncgenfunction(getattr(cls, hook)):
+                raise PluginError(f"{_place(cls)}: {hook} of {cls.__name__} must be a plain function, not async")
 
 
 def _implements(cls: type[Any], family: Family) -> bool:

@@ -5,8 +5,8 @@ config block is decoded into ``Config`` → ``__init__(config, context)``, witho
 request of its chain at once, so per-request state belongs in ``exchange.params`` → ``await close()``, in reverse order,
 also when a later filter failed to start.
 
-A filter overrides the hooks it needs. Each may be a plain function or a coroutine function; which, is found out once,
-when the chain is built, and hooks that are not overridden cost nothing.
+A filter overrides the hooks it needs. Each but those in ``PLAIN_HOOKS`` may be a plain function or a coroutine function;
+which, is found out once, when the chain is built, and hooks that are not overridden cost nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from pixiu_py.peers import Peers
     from pixiu_py.registry import Registry
     from pixiu_py.tasks import Tasks
+
+
+#: Hooks that run where bytes are relayed: nothing can be awaited there.
+PLAIN_HOOKS = ("encode_chunk", "encode_end")
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -131,6 +132,18 @@ def test_a_drop_in_may_have_the_name_of_a_standard_module(tmp_path: Path) -> Non
             HEAD + '@plugin(Family.HTTP_FILTER, "acme.a")\nclass One(HttpFilter):\n    Config = dict\n',
             "bad.py:6: Config of One is no subclass of pixiu_py.config.types.Model",
         ),
+        (
+            HEAD + '@plugin("http_filter", "acme.a")\nclass One(HttpFilter):\n    pass\n',
+            "bad.py:6: One is marked as 'http_filter', which is no Family",
+        ),
+        (
+            GOOD.format("a") + "    async def encode_chunk(self, exchange, chunk):\n        return chunk\n",
+            "bad.py:6: encode_chunk of One must be a plain function, not async",
+        ),
+        (
+            GOOD.format("a") + "    async def encode_end(self, exchange):\n        yield b''\n",
+            "bad.py:6: encode_end of One must be a plain function, not async",
+        ),
         (HEAD + '@plugin(Family.HTTP_FILTER, " ")\nclass One(HttpFilter):\n    pass\n', "bad.py:6: One has no kind"),
     ],
 )
@@ -174,6 +187,16 @@ def test_a_file_must_have_a_python_name(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=f"{tmp_path}/none: the plugins folder does not exist"):
         load(tmp_path / "none")
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is when it belongs to somebody else: the tests may run as a user whom nobody forbids anything."""
+
+    def forbidden(path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    assert refusal(tmp_path) == f"{tmp_path}: the plugins folder cannot be read: Permission denied"
 
 
 def test_a_failed_folder_leaves_no_modules_behind(tmp_path: Path) -> None:
