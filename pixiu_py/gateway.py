@@ -193,17 +193,30 @@ def _serve_until_signal(
 
 async def _serve(config: Config, registry: Registry, line: socket.socket | None, reuse_port: bool) -> None:
     loop = asyncio.get_running_loop()
+    starting = asyncio.timeout(None)
     stop = asyncio.Event()
     force = asyncio.Event()
 
+    has_started = False
+
     def on_signal() -> None:
         (force if stop.is_set() else stop).set()  # a second signal does not wait for anybody
+        if not has_started and not force.is_set():
+            starting.reschedule(loop.time())
 
     # A terminal sends SIGINT to all processes at once: a worker would take that and its supervisor's signal for two.
     for number in (signal.SIGTERM,) if reuse_port else (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     gateway = Gateway(config, registry, reuse_port=reuse_port, line=line)
-    await gateway.start()
+    try:
+        async with starting:
+            await gateway.start()
+    except TimeoutError:
+        if not stop.is_set():
+            raise
+        log.info("stopped before it had started")
+        return
+    has_started = True
     _calm_garbage_collector()
     for name, (host, port) in gateway.addresses.items():
         log.info("listening", listener=name, address=f"{host}:{port}")

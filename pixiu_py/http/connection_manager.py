@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 import structlog
 
 from pixiu_py.config.model import HttpConnectionManagerConfig, HttpServerConfig, Route
-from pixiu_py.errors import ClientGone, DownstreamError, GatewayError, HeadersTooLarge, MethodNotAllowed, NoRoute
+from pixiu_py.errors import (
+    ClientGone,
+    DownstreamError,
+    GatewayError,
+    HeadersTooLarge,
+    MethodNotAllowed,
+    NoRoute,
+    PixiuError,
+    StartError,
+)
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.chain import FilterChain
 from pixiu_py.http.body import RequestBody
@@ -56,9 +65,14 @@ class HttpConnectionManager:
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start the filters, in order."""
+        """Start the filters, in order. Raises ``StartError``."""
         for filter_ in self._filters:
-            await filter_.start()
+            try:
+                await filter_.start()
+            except PixiuError:
+                raise
+            except Exception as error:
+                raise _cannot(type(filter_), "start", error) from error
 
     async def close(self) -> None:
         """Close the filters, in reverse; one that fails does not keep the others from closing."""
@@ -77,7 +91,12 @@ class HttpConnectionManager:
             entry = self._context.registry.find(Family.HTTP_FILTER, ref.name)
             if entry is None:
                 raise LookupError(f"unknown http filter {ref.name}")  # the config check has refused it before
-            filters.append(entry.cls(ref.config, self._context))
+            try:
+                filters.append(entry.cls(ref.config, self._context))
+            except PixiuError:
+                raise
+            except Exception as error:
+                raise _cannot(entry.cls, "be built", error) from error
         self._filters.extend(filters)
         return FilterChain(filters)
 
@@ -182,6 +201,7 @@ class HttpConnectionManager:
         log.error("filter failed in encode", request_id=exchange.request_id, exc_info=error)
         _abandon(exchange.response)
         exchange.error = error
+        exchange.end_reason = GatewayError.kind
         exchange.response = local_reply(500)
 
     def _failed(self, exchange: Exchange, error: GatewayError) -> Response:
@@ -229,9 +249,18 @@ class HttpConnectionManager:
             exchange.response = None
 
 
+def _cannot(cls: type[HttpFilter], what: str, error: Exception) -> StartError:
+    """For a fault in a filter: where it is stands in the log, that it is one in the error."""
+    log.error(f"filter cannot {what}", filter=cls.__name__, exc_info=error)
+    return StartError(f"filter {cls.__name__} cannot {what}: {type(error).__name__}: {error}")
+
+
 def _abandon(response: Response | None) -> None:
-    if response is not None and not isinstance(response.body, bytes):
-        response.body.abort()
+    try:
+        if response is not None and not isinstance(response.body, bytes):
+            response.body.abort()
+    except Exception:  # a filter's own body, or something that is none: the client has to be told all the same
+        log.exception("response cannot be let go of")
 
 
 def _sent_instead(writer: ResponseWriter, error: BaseException) -> bool:

@@ -257,7 +257,7 @@ class ResponseWriter:
         try:
             return self._chain.encode_chunk(self._exchange, chunk)  # type: ignore[union-attr]
         except Exception as error:
-            log.exception("filter failed in encode_chunk")
+            log.exception("filter failed in encode_chunk", request_id=self._exchange.request_id)
             raise FilterFault("a filter failed while the response was being sent") from error
 
     def _filtered_end(self, chunk: bytes) -> bytes:
@@ -266,7 +266,7 @@ class ResponseWriter:
         try:
             return chunk + self._chain.encode_end(self._exchange)  # type: ignore[union-attr]
         except Exception as error:
-            log.exception("filter failed in encode_end")
+            log.exception("filter failed in encode_end", request_id=self._exchange.request_id)
             raise FilterFault("a filter failed while the response was being sent") from error
 
     def _write(self, data: bytes) -> None:

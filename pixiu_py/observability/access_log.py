@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import orjson
 import structlog
 
-from pixiu_py.errors import StartError
+from pixiu_py.errors import GatewayError, StartError
 
 if TYPE_CHECKING:
     from pixiu_py.config.model import AccessLog as AccessLogConfig
@@ -157,7 +157,7 @@ def line(exchange: Exchange, now: float, wall: float) -> bytes:
         route.template if route is not None else "",
         exchange.status,
         exchange.end_reason,
-        getattr(exchange.error, "kind", "") if exchange.error is not None else "",
+        _kind(exchange.error) if exchange.error is not None else "",
         cluster.name if cluster is not None else "",
         model,
     )
@@ -178,6 +178,12 @@ def line(exchange: Exchange, now: float, wall: float) -> bytes:
             b"" if usage is None else b',"usage":' + orjson.dumps(usage),
         )
     )
+
+
+def _kind(error: BaseException) -> str:
+    """A foreign exception is a fault in the gateway or in a filter, and says nothing else that could be logged safely."""
+    kind: str = getattr(error, "kind", GatewayError.kind if isinstance(error, Exception) else "")
+    return kind
 
 
 @lru_cache(maxsize=2048)

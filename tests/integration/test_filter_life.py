@@ -6,10 +6,11 @@ import asyncio
 from typing import Annotated, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pixiu_py.config.types import Model, doc
-from pixiu_py.errors import Denied
-from pixiu_py.filters.base import HttpFilter
+from pixiu_py.errors import Denied, StartError
+from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.llm.proxy.walk import PREFERRED_ENDPOINT
 from pixiu_py.http.exchange import Exchange, Response
 from pixiu_py.registry import Family, plugin
@@ -145,7 +146,8 @@ async def test_failure_before_the_head_is_a_500(gateway: StartGateway, hook: str
                 reply = await client.chat()
                 assert (reply.status, reply.json()["message"]) == (500, "Internal server error")
                 assert b"told to fail" not in reply.body
-                await running.wait_log(count)
+                line = (await running.wait_log(count))[-1]
+                assert (line["status"], line["end"], line["error"]) == (500, "internal_error", "internal_error")
                 assert len(ends()) == count
 
 
@@ -242,12 +244,54 @@ class TroubleInStart(Trouble):
     """Cannot start."""
 
 
+@plugin(Family.HTTP_FILTER, "test.unbuilt")
+class TroubleInInit(HttpFilter):
+    """Cannot be built."""
+
+    def __init__(self, config: Any, context: Context) -> None:
+        raise KeyError("x")
+
+
 async def test_filter_that_cannot_start_stops_the_gateway(gateway: StartGateway) -> None:
     """A gateway with half of its filters does not run; what had started is closed (see the fixture)."""
     async with Upstream([]) as upstream:
         conf = llm_conf(endpoint(upstream), filters=[witness(), http_filter("test.trouble")])
-        with pytest.raises(Exception, match="told to fail in start"):
+        with pytest.raises(StartError, match="filter TroubleInStart cannot start: RuntimeError: told to fail in start"):
             await gateway(conf, Witness, TroubleInStart)
+
+
+async def test_filter_that_cannot_be_built_stops_the_gateway(gateway: StartGateway) -> None:
+    """Likewise: one line says which, and the log where."""
+    async with Upstream([]) as upstream:
+        conf = llm_conf(endpoint(upstream), filters=[witness(), http_filter("test.unbuilt")])
+        with capture_logs() as logs:
+            with pytest.raises(StartError, match="filter TroubleInInit cannot be built: KeyError: 'x'"):
+                await gateway(conf, Witness, TroubleInInit)
+    assert [(entry["event"], entry["filter"]) for entry in logs] == [("filter cannot be built", "TroubleInInit")]
+
+
+@plugin(Family.HTTP_FILTER, "test.nonsense")
+class Nonsense(HttpFilter):
+    """Answers with what is no body, or with a body that cannot even be let go of."""
+
+    def decode(self, exchange: Exchange) -> Response:
+        """Answer."""
+        return Response(200, None, "text")  # type: ignore[arg-type] # that is the point
+
+    def encode(self, exchange: Exchange) -> None:
+        """Go further."""
+        if exchange.request.path == "/none":
+            exchange.response = "text"  # type: ignore[assignment] # likewise
+
+
+@pytest.mark.parametrize("path", ["/body", "/none"])
+async def test_answer_that_is_none_is_a_500(gateway: StartGateway, path: str) -> None:
+    """The client is told, and so is the access log."""
+    async with Upstream([]) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream), filters=[http_filter("test.nonsense")]), Nonsense)
+        assert (await running.request("GET", path)).status == 500
+        line = (await running.wait_log())[0]
+    assert (line["status"], line["end"], line["error"]) == (500, "internal_error", "internal_error")
 
 
 async def test_waits_between_chunks_cost_nothing_but_time(gateway: StartGateway) -> None:

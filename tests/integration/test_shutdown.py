@@ -19,7 +19,7 @@ from tests.conftest import StartGateway
 from tests.fakes import actions, bodies
 from tests.fakes.bodies import chat
 from tests.fakes.client import Client, chat_body, request
-from tests.fakes.conf import endpoint, llm_conf
+from tests.fakes.conf import endpoint, http_filter, llm_conf
 from tests.fakes.process import find_free_port, on_port
 from tests.fakes.upstream import Upstream
 
@@ -172,6 +172,43 @@ async def test_second_signal_does_not_wait(tmp_path: Path) -> None:
                 running.send_signal(signal.SIGTERM)
                 async with asyncio.timeout(10):
                     await running.wait()
+
+
+SLOW = """
+import asyncio
+
+from pixiu_py.filters.base import HttpFilter
+from pixiu_py.registry import Family, plugin
+
+
+@plugin(Family.HTTP_FILTER, "test.slow")
+class Slow(HttpFilter):
+    async def start(self):
+        print("starting", flush=True)
+        await asyncio.Event().wait()
+
+    async def close(self):
+        print("closed", flush=True)
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_signal_ends_a_start_that_takes_long(tmp_path: Path, free_port: int, workers: str) -> None:
+    """What had been started is closed, nobody listens, and the exit code is that of an end in order."""
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "slow.py").write_text(SLOW)
+    text = on_port(free_port, llm_conf(filters=[http_filter("test.slow")]))
+    async with process(tmp_path, text, "--plugins-dir", str(plugins), "-m", workers) as running:
+        assert running.stdout is not None
+        async with asyncio.timeout(20):
+            for _ in range(int(workers)):
+                assert await running.stdout.readline() == b"starting\n"
+            running.send_signal(signal.SIGTERM)
+            printed = await running.stdout.read()
+            assert await running.wait() == 0
+    assert printed.count(b"closed") == int(workers)
+    assert b"Traceback" not in printed
 
 
 async def test_failed_bind_is_fatal(tmp_path: Path) -> None:

@@ -122,10 +122,12 @@ def test_line_of_a_request_that_got_nowhere() -> None:
     assert (found["status"], found["first_byte_ms"], found["error"]) == (0, None, "no_route")
 
 
-def test_fault_without_a_kind_is_no_kind() -> None:
-    """A foreign exception says nothing that could be logged safely."""
+def test_fault_without_a_kind_is_ours() -> None:
+    """A foreign exception says nothing else that could be logged safely; a cancellation is no fault."""
     exchange = make_exchange()
     exchange.error = KeyError("x")
+    assert fields(exchange)["error"] == "internal_error"
+    exchange.error = asyncio.CancelledError()
     assert fields(exchange)["error"] == ""
 
 
