@@ -32,6 +32,8 @@ log = structlog.get_logger("pixiu_py.access_log")
 
 #: While a write is under way, this many buffers' worth of lines are kept.
 _BACKLOG = 4
+#: A pipe that nobody has opened for reading is refused and not waited for.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
 #: Milliseconds after which a writer that waits for a reader looks up whether it still should.
 _LOOK_UP = 100
 #: Of a model's name no more than this is logged; a path that is longer is rendered anew each time.
@@ -52,7 +54,9 @@ class AccessLog:
         self._writing: asyncio.Future[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._give_up = threading.Event()
-        #: Lines that could not be kept, and how many of them the log has been told of.
+        #: Lines of the write that is under way.
+        self._sent = 0
+        #: Lines that could not be kept or written, and how many of them the log has been told of.
         self.dropped = 0
         self._told = 0
 
@@ -65,9 +69,7 @@ class AccessLog:
         """Open the file. Raises ``StartError``."""
         path = self._config.path
         try:
-            self._fd = (
-                sys.stdout.fileno() if path == "-" else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-            )
+            self._fd = sys.stdout.fileno() if path == "-" else _open(path)
         except OSError as error:
             raise StartError(f"access log {path}: {error.strerror}") from error
         self._loop = asyncio.get_running_loop()
@@ -99,6 +101,7 @@ class AccessLog:
 
     def _take(self) -> bytes:
         block = b"".join(self._lines)
+        self._sent = len(self._lines)
         self._lines.clear()
         self._size = 0
         return block
@@ -107,7 +110,9 @@ class AccessLog:
         self._writing = None
         error = future.exception()
         if error is not None:
-            log.error("access log cannot be written", error=str(error))
+            log.error("access log cannot be written", error=str(error), lines=self._sent)
+            self.dropped += self._sent
+            self._told += self._sent
         if self.dropped > self._told:
             log.warning("access log lines dropped: the writer is too slow", dropped=self.dropped - self._told)
             self._told = self.dropped
@@ -132,6 +137,12 @@ class AccessLog:
             os.close(self._fd)
         self._fd = -1
         self._loop = None
+
+
+def _open(path: str) -> int:
+    fd = os.open(path, _FLAGS, 0o640)
+    os.set_blocking(fd, True)  # whether it takes something is looked up before each write
+    return fd
 
 
 def line(exchange: Exchange, now: float, wall: float) -> bytes:

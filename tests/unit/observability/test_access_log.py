@@ -242,12 +242,21 @@ def _drain(descriptor: int) -> None:
 
 
 async def test_disk_that_is_full_is_told(start: Start) -> None:
-    """And nothing else happens."""
+    """With how many lines are lost, which count as dropped; and nothing else happens."""
     log = start("/dev/full")
-    log.write(make_exchange())
+    for _ in range(3):
+        log.write(make_exchange())
     with capture_logs() as logs:
         await log.close()
-    assert logs[0]["event"] == "access log cannot be written"
+    assert [(entry["event"], entry["lines"]) for entry in logs] == [("access log cannot be written", 3)]
+    assert log.dropped == 3
+
+
+async def test_pipe_without_a_reader_stops_the_start(start: Start, tmp_path: Path) -> None:
+    """To open it would wait until there is one, and nothing could end that."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StartError, match="No such device or address"):
+        start(tmp_path / "pipe")
 
 
 async def test_file_that_cannot_be_opened_stops_the_start(start: Start, tmp_path: Path) -> None:
