@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixiu_py import __version__, cli_books
+from pixiu_py.output import put
 from pixiu_py.settings import LOG_FORMATS, LOG_LEVELS, Settings
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ def _start(options: argparse.Namespace) -> int:
 def _validate(options: argparse.Namespace) -> int:
     if _read(options) is None:
         return WRONG
-    print(f"{options.config}: ok")
-    return OK
+    return put(f"{options.config}: ok\n")
 
 
 def _kinds(options: argparse.Namespace) -> int:
@@ -80,10 +80,8 @@ def _kinds(options: argparse.Namespace) -> int:
         return WRONG
     rows = [(entry.family.value, entry.kind, entry.status, entry.summary) for entry in registry]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, row[3]]).rstrip())
-    return OK
+    cells = ([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]] for row in rows)
+    return put("".join(f"{'  '.join(row).rstrip()}\n" for row in cells))
 
 
 def _schema(options: argparse.Namespace) -> int:
@@ -94,8 +92,7 @@ def _schema(options: argparse.Namespace) -> int:
 
     from pixiu_py.config.schema import json_schema
 
-    print(json.dumps(json_schema(registry), indent=2, ensure_ascii=False))
-    return OK
+    return put(f"{json.dumps(json_schema(registry), indent=2, ensure_ascii=False)}\n")
 
 
 def _read(options: argparse.Namespace) -> tuple[Registry, Loaded] | None:

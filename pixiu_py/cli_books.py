@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pixiu_py.output import put
+
 if TYPE_CHECKING:
     from pixiu_py.stores.ledger.base import Ledger, LedgerRef
     from pixiu_py.stores.ledger.tariff import Tariff
@@ -19,6 +21,7 @@ OK, FAILED, WRONG = 0, 1, 2
 
 COLUMNS = ("principal", "model", "endpoint", "status", "day")
 FORMATS = ("table", "csv", "json")
+_LONGEST_NAME = 256
 #: Flags of ``tariff set`` → key of a tariff, what it is.
 _TARIFF_FLAGS = {
     "--min-prefix-tokens": ("min_prefix_tokens", "a shorter prefix is not cached"),
@@ -72,8 +75,8 @@ def _add_tariff(things: Any, read: Callable[[argparse.Namespace], Any]) -> list[
     set_.set_defaults(command=_run, work=_set, read=read)
     disable = actions.add_parser("disable", help="end a model's tariff now: it is cached no more")
     disable.set_defaults(command=_run, work=_disable, read=read)
-    for parser in (set_, disable):
-        parser.add_argument("model", metavar="MODEL")
+    set_.add_argument("model", type=_name, metavar="MODEL")
+    disable.add_argument("model", metavar="MODEL")
     for flag, (key, text) in _TARIFF_FLAGS.items():
         set_.add_argument(flag, dest=key, metavar="N", help=text)
     return [list_, set_, disable]
@@ -85,7 +88,7 @@ def _add_key(things: Any, read: Callable[[argparse.Namespace], Any]) -> list[arg
     list_.set_defaults(command=_run, work=_list_keys, read=read)
     add = actions.add_parser("add", help="give a key an owner; the key is read from standard input")
     add.set_defaults(command=_run, work=_add, read=read)
-    add.add_argument("principal", metavar="PRINCIPAL")
+    add.add_argument("principal", type=_name, metavar="PRINCIPAL")
     remove = actions.add_parser("remove", help="forget a key")
     remove.set_defaults(command=_run, work=_remove, read=read)
     remove.add_argument("digest", metavar="DIGEST", help="as it is listed, or its first characters")
@@ -102,6 +105,13 @@ def _common(parser: argparse.ArgumentParser, flags: Flags) -> None:
         help="a SQLite file or postgresql://…, instead of the one that the configuration names",
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+
+
+def _name(text: str) -> str:
+    """A model or an owner, as the configuration takes them; a shell's variable that is not set is neither."""
+    if not 0 < len(text) <= _LONGEST_NAME:
+        raise argparse.ArgumentTypeError(f"expected a name of 1 to {_LONGEST_NAME} characters, got {len(text)}")
+    return text
 
 
 def _columns(text: str) -> tuple[str, ...]:
@@ -133,8 +143,7 @@ def _run(options: argparse.Namespace) -> int:
     except (StartError, StoreError) as error:
         print(f"ledger: {error}", file=sys.stderr)
         return FAILED
-    sys.stdout.write(text)
-    return OK
+    return put(text)
 
 
 async def _with(ledger: Ledger, work: Callable[[], Awaitable[str]]) -> str:

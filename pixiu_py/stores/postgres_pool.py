@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import structlog
 from msgspec import Meta
@@ -66,6 +66,7 @@ class PostgresConfig(Model, frozen=True):
             raise ValueError("dsn: This is no URL") from None
         if parts.scheme not in ("postgres", "postgresql"):
             raise ValueError("dsn: Expected postgresql://…")
+        _check_port(parts)
         try:
             import asyncpg  # noqa: F401 - an extra
         except ImportError:
@@ -90,6 +91,8 @@ class PostgresPool:
         self._pending = 0
         self._tasks = Tasks("postgres")
         self._rest = Rest(config.rest, time.monotonic)
+        #: What began the rest.
+        self._why = ""
         #: Calls that were made again.
         self.retried = 0
 
@@ -133,10 +136,10 @@ class PostgresPool:
             async with asyncio.timeout(limit):
                 answer = await self._insist(work, self._config.retries if again else 0)
         except TimeoutError as error:
-            self._rest.begin()
+            self._begin_rest(f"nothing within {limit:g}s")
             raise StoreError(f"postgres did not answer within {limit:g}s") from error
         except self._errors as error:
-            self._rest.begin() if broken(error) else self._rest.end()
+            self._begin_rest(str(error)) if broken(error) else self._rest.end()
             if type(error).__name__ == "UndefinedTableError":
                 self._migrated = False  # somebody has dropped them
             raise StoreError(f"postgres: {error}") from error
@@ -145,13 +148,17 @@ class PostgresPool:
         self._rest.end()
         return answer
 
+    def _begin_rest(self, why: str) -> None:
+        self._why = why
+        self._rest.begin()
+
     def _admit(self) -> None:
         if self._closed:
             raise StoreError("postgres: closed")
         if self._pending >= self._config.max_pending:
             raise StoreError(f"postgres: {self._pending} calls wait already")
         if not self._rest.admits():
-            raise StoreError("postgres did not answer a moment ago")
+            raise StoreError(f"postgres did not answer a moment ago: {self._why}")
 
     async def _insist(self, work: Callable[[Connection], Awaitable[T]], retries: int) -> T:
         for number in range(retries):
@@ -217,6 +224,14 @@ class PostgresPool:
         except BaseException:
             connection.terminate()
             raise
+
+
+def _check_port(parts: SplitResult) -> None:
+    """Raise ``ValueError`` for a port that is none. The driver would show it, and it may be the beginning of a password."""
+    try:
+        _ = parts.port if "," not in parts.netloc else None  # of several hosts each may have one
+    except ValueError:
+        raise ValueError("dsn: The port is no number; in a password, / is written as %2F, ? as %3F, # as %23") from None
 
 
 def pause(number: int, jitter: float) -> float:

@@ -161,6 +161,17 @@ def test_a_tariff_is_set_changed_and_ended(path: Path, capsys: pytest.CaptureFix
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["", "x" * 257])
+@pytest.mark.parametrize("command", [("tariff", "set"), ("key", "add")])
+def test_nobody_and_nothing_have_no_tariff_and_no_key(
+    path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, str], name: str
+) -> None:
+    """As in the configuration: names have 1 to 256 characters."""
+    code, _, err = run(capsys, "promptcache", *command, name, "--ledger", str(path))
+    assert code == 2
+    assert f"expected a name of 1 to 256 characters, got {len(name)}" in err
+
+
 def test_keys_get_owners_and_are_never_shown(
     path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +267,7 @@ def test_a_ledger_that_cannot_be_reached_is_told_in_a_line(tmp_path: Path, capsy
         assert err.startswith("ledger: ")
         assert err.count("\n") == 1
         assert secret not in err
+    assert "Connect call failed" in err
     code, _, err = run(capsys, "usage", "--ledger", f"mysql://u:{secret}@h/d")
     assert (code, err) == (2, "--ledger: dsn: Expected postgresql://…\n")
 
