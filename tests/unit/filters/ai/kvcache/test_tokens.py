@@ -20,6 +20,7 @@ from pixiu_py.stores.cache import BoundedMemoryCache
 from pixiu_py.tasks import Tasks
 from pixiu_py.upstream.client import CallFailed, Client
 from tests.fakes.actions import stall
+from tests.fakes.client import PATIENCE
 from tests.fakes.kv import prompt
 from tests.fakes.lmcache import FakeVllm, tokens_of
 from tests.fakes.upstream import Upstream, refusing_port
@@ -36,12 +37,14 @@ class Clock:
         return self.now
 
 
-def source(client: Client, cache: BoundedMemoryCache | None = None, tokenizer: str = "") -> TokenSource:
+def source(
+    client: Client, cache: BoundedMemoryCache | None = None, tokenizer: str = "", timeout: float = PATIENCE
+) -> TokenSource:
     """Tokens with a breaker that opens at the first failure."""
     calls = Counter("calls", "", ("call", "result"))
     seen = Counter("seen", "", ("result",))
     return TokenSource(
-        client, cache, lambda: tokenizer_calls(limits(1, 10.0, 1), Tries(), Clock(), calls), 0.5, seen, tokenizer
+        client, cache, lambda: tokenizer_calls(limits(1, 10.0, 1), Tries(), Clock(), calls), timeout, seen, tokenizer
     )
 
 
@@ -184,7 +187,7 @@ def test_salts() -> None:
 async def test_equal_prompts_at_once_are_one_call(client: Client) -> None:
     """One who goes away takes nothing from the others; a failure is everybody's, and is not kept."""
     async with Upstream([stall()]) as engine:
-        tokens, tasks = source(client), Tasks("test")
+        tokens, tasks = source(client, timeout=0.5), Tasks("test")
         waiters = [tasks.spawn(tokens.tokens(prompt(CHAT), [at(engine)]), "wait") for _ in range(5)]
         await engine.until_requests(1)
         waiters.pop().cancel()
