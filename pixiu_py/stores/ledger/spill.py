@@ -23,11 +23,15 @@ def spill(path: str, records: Iterable[UsageRecord]) -> Path:
     """Write records into a new file beside ``path`` and return it. Raises ``OSError``."""
     file = Path(f"{path}.{uuid4().hex}")
     part = file.with_name(f".{file.name}")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as out:
-        out.writelines(msgspec.json.encode(record) + b"\n" for record in records)
-        out.flush()
-        os.fsync(out.fileno())
-    return part.replace(file)
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as out:
+            out.writelines(msgspec.json.encode(record) + b"\n" for record in records)
+            out.flush()
+            os.fsync(out.fileno())
+        return part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)  # a part of them is read by nobody
+        raise
 
 
 def spilled(path: str) -> list[Path]:

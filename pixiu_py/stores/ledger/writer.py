@@ -123,13 +123,17 @@ class UsageWriter:
 
     async def _write(self) -> None:
         pause = _FIRST_PAUSE
+        said_at_end = False
         while await self._some():
             batch = list(islice(self._waiting, self._config.batch_size))
             try:
                 await self._ledger.append(batch)
             except StoreError as error:
                 self._failures.inc()
-                log.warning("usage cannot be written; it is tried again", error=str(error), waiting=len(self._waiting))
+                if not said_at_end:
+                    waiting = len(self._waiting)
+                    log.warning("usage cannot be written; it is tried again", error=str(error), waiting=waiting)
+                said_at_end = self._closing.is_set()  # tries follow each other quickly then
                 self._tell()
                 pause = await self._rest(pause)
                 continue

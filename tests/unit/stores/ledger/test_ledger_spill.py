@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -29,6 +31,18 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_file_that_was_not_finished_is_none(tmp_path: Path) -> None:
     (tmp_path / ".usage.0123").write_bytes(b"{")
     assert spilled(str(tmp_path / "usage")) == []
+
+
+def test_a_file_that_could_not_be_finished_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would ever read or remove it, and each end on a full disk would make another."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        spill(str(tmp_path / "usage"), [usage_record(SERVED, TOKENS, None)])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_record_is_an_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pixiu_py.observability.metrics import Metrics
 from pixiu_py.stores.ledger import writer as module
@@ -182,6 +183,22 @@ async def test_a_ledger_that_comes_back_during_the_end_gets_everything(monkeypat
     async with asyncio.timeout(10):
         await closing
     assert len(ledger.records) == 1
+
+
+async def test_at_the_end_a_ledger_that_is_away_is_told_once() -> None:
+    """Tries follow each other quickly then, and say nothing new."""
+    metrics = Metrics()
+    writer, ledger = made(metrics, flush_interval=NEVER, close_timeout=NEVER)
+    ledger.fails = True
+    writer.add(record())
+    with capture_logs() as logs:
+        closing = asyncio.gather(writer.close())
+        async with asyncio.timeout(10):
+            while b"pixiu_py_usage_write_failures_total 3" not in metrics.render():
+                await asyncio.sleep(0)
+            ledger.fails = False
+            await closing
+    assert [entry["event"] for entry in logs] == ["usage cannot be written; it is tried again"]
 
 
 async def test_what_never_started_can_be_closed() -> None:
