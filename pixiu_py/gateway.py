@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pixiu_py.config.model import AdapterRef, Config
     from pixiu_py.config.model import Listener as ListenerConfig
     from pixiu_py.settings import Settings
+from pixiu_py.signals import stop_signals
 
 log = structlog.get_logger("pixiu_py.gateway")
 
@@ -157,7 +158,7 @@ class Gateway:
 
 
 def run(config: Config, registry: Registry, settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit code; raises ``StartError``."""
+    """Run until one of ``stop_signals``. Returns the exit code; raises ``StartError``."""
     configure(settings.log_level or config.log.level or "info", settings.log_format or config.log.format)
     if settings.workers != 1:
         from pixiu_py.workers import supervise
@@ -199,14 +200,18 @@ async def _serve(config: Config, registry: Registry, line: socket.socket | None,
 
     has_started = False
 
-    def on_signal() -> None:
-        (force if stop.is_set() else stop).set()  # a second signal does not wait for anybody
-        if not has_started and not force.is_set():
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            if number != signal.SIGHUP:  # which a shell and its terminal both send
+                force.set()  # a second signal does not wait for anybody
+            return
+        stop.set()
+        if not has_started:
             starting.reschedule(loop.time())
 
-    # A terminal sends SIGINT to all processes at once: a worker would take that and its supervisor's signal for two.
-    for number in (signal.SIGTERM,) if reuse_port else (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+    # A terminal sends its signals to all processes at once: a worker would take that and its supervisor's for two.
+    for number in (signal.SIGTERM,) if reuse_port else stop_signals():
+        loop.add_signal_handler(number, on_signal, number)
     gateway = Gateway(config, registry, reuse_port=reuse_port, line=line)
     try:
         async with starting:

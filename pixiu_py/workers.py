@@ -12,6 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from pixiu_py.hub import Hub
+from pixiu_py.signals import stop_signals
 
 log = structlog.get_logger("pixiu_py.workers")
 
@@ -20,7 +21,6 @@ _QUICK_DEATH = 1.0
 #: Seconds before the third and later such worker in a row is started: doubled each time, up to the second.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _WAKES = "a signal has come"
 
 #: What a worker runs: it is given its line to the others, and its exit code is what is returned.
@@ -62,6 +62,7 @@ class Supervisor:
     def __init__(self, count: int, serve: Serve) -> None:
         self._serve = serve
         self._workers = [_Worker(number) for number in range(count)]
+        self._signals = stop_signals()
         self._stopping = False
         self._worst = 0
         self._selector = selectors.DefaultSelector()
@@ -69,13 +70,13 @@ class Supervisor:
         self._wake, self._waker = socket.socketpair()
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT, then until the last worker has ended. Returns the worst exit code."""
+        """Run until one of ``stop_signals``, then until the last worker has ended. Returns the worst exit code."""
         self._wake.setblocking(False)
         self._waker.setblocking(False)
         self._selector.register(self._wake, selectors.EVENT_READ, _WAKES)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _noted)
-        for number in _SIGNALS:
+        for number in self._signals:
             signal.signal(number, self._stop)
         self._start_due()
         while self._waits_for_any():
@@ -133,6 +134,8 @@ class Supervisor:
         worker.due = now + pause(worker.quick_deaths)
 
     def _stop(self, number: int, _frame: object = None) -> None:
+        if self._stopping and number == signal.SIGHUP:
+            return  # a shell and its terminal both send it, and workers take a second signal for a wish to be quick
         self._stopping = True
         for worker in self._workers:
             if worker.pid:
@@ -148,7 +151,7 @@ class Supervisor:
     def _fork(self, worker: _Worker) -> None:
         line = self._line(worker)
         # Held back meanwhile, so that no signal finds a worker that is not listed yet, or our handler inside the worker.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         pid = None
         if not self._stopping:
             worker.born = time.monotonic()
@@ -156,7 +159,7 @@ class Supervisor:
             worker.pid = pid
             if not pid:
                 self._become_worker()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         if pid == 0:
             self._work(line)
         if line is not None:
@@ -173,8 +176,9 @@ class Supervisor:
     def _become_worker(self) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in self._signals:
+            signal.signal(number, signal.SIG_IGN)  # it is the supervisor's to pass on
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the supervisor's to pass on
         self._hub.leave()  # else nobody would notice the end of the supervisor
         self._selector.close()
         self._wake.close()

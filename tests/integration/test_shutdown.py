@@ -139,7 +139,7 @@ async def until_listening(running: asyncio.subprocess.Process, workers: int = 1)
     return int(found[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_signal_drains_and_exits_with_zero(tmp_path: Path, number: signal.Signals) -> None:
     """A stream under way gets its end; then the program is gone, with exit code 0."""
     go = asyncio.Event()
@@ -176,6 +176,7 @@ async def test_second_signal_does_not_wait(tmp_path: Path) -> None:
 
 SLOW = """
 import asyncio
+import os
 
 from pixiu_py.filters.base import HttpFilter
 from pixiu_py.registry import Family, plugin
@@ -184,11 +185,11 @@ from pixiu_py.registry import Family, plugin
 @plugin(Family.HTTP_FILTER, "test.slow")
 class Slow(HttpFilter):
     async def start(self):
-        print("starting", flush=True)
+        os.write(1, b"starting\\n")
         await asyncio.Event().wait()
 
     async def close(self):
-        print("closed", flush=True)
+        os.write(1, b"closed\\n")
 """
 
 
@@ -236,21 +237,27 @@ async def test_wrong_configuration_is_fatal(tmp_path: Path) -> None:
         assert b"Traceback" not in output
 
 
-async def test_ctrl_c_reaches_workers_once(tmp_path: Path, free_port: int) -> None:
-    """A terminal sends SIGINT to every process: workers drain all the same, rather than count a second signal."""
+@pytest.mark.parametrize("sent", [(signal.SIGINT,), (signal.SIGHUP, signal.SIGHUP)], ids=["ctrl-c", "closed"])
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_what_a_terminal_sends_counts_once(
+    tmp_path: Path, free_port: int, workers: int, sent: tuple[signal.Signals, ...]
+) -> None:
+    """SIGINT comes to every process, SIGHUP from the shell and from the terminal: all drain rather than count a second one."""
     go = asyncio.Event()
     events = [*bodies.chat_events("a")[:1], go, *bodies.chat_events("a")[1:]]
     async with Upstream([actions.stream(events)]) as upstream:
-        async with process(tmp_path, on_port(free_port, llm_conf(endpoint(upstream))), "-m", "2") as running:
-            await until_listening(running, workers=2)
+        async with process(tmp_path, on_port(free_port, llm_conf(endpoint(upstream))), "-m", str(workers)) as running:
+            await until_listening(running, workers=workers)
             async with Client(free_port) as client:
                 await client.send(STREAM)
                 await client.read_until(b"a0")
-                os.killpg(running.pid, signal.SIGINT)
+                os.killpg(running.pid, sent[0])
                 assert running.stdout is not None
                 async with asyncio.timeout(10):
-                    for _ in range(2):
+                    for _ in range(workers):
                         await running.stdout.readuntil(b"draining")
+                for number in sent[1:]:
+                    os.killpg(running.pid, number)
                 await asyncio.sleep(0.3)  # that nothing is cut has no event
                 go.set()
                 assert b"[DONE]" in await client.read_rest()

@@ -90,9 +90,9 @@ def is_running(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_all_workers_end_with_the_supervisor(number: int) -> None:
-    """On either signal; it waits for the last of them."""
+    """On each signal; it waits for the last of them."""
     with supervised(WAITING, count=3) as running:
         pids = running.pids(3)
         assert len(set(pids)) == 3
@@ -101,11 +101,12 @@ def test_all_workers_end_with_the_supervisor(number: int) -> None:
         assert not any(is_running(pid) for pid in pids)
 
 
-def test_ctrl_c_of_a_terminal_is_the_supervisors() -> None:
-    """The terminal sends it to each process: a worker leaves it alone, and is told by the supervisor."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_a_terminal_sends_is_the_supervisors(number: int) -> None:
+    """It sends it to each process: a worker leaves it alone, and is told by the supervisor."""
     with supervised(WAITING) as running:
         (first, _) = running.pids(2)
-        os.kill(first, signal.SIGINT)
+        os.kill(first, number)
         assert running.end(signal.SIGTERM) == 0
 
 
