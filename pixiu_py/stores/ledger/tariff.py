@@ -14,8 +14,10 @@ from msgspec import Meta, Struct
 
 from pixiu_py.config.types import Model, doc
 
-#: Multipliers are below this and have at most four decimals, prices are not negative and have at most twelve.
+#: Multipliers are below this and have at most four decimals, prices have twelve digits at most on either side of the point:
+#: costs then have no more digits than are computed with, and that a database takes.
 _MOST = Decimal(100)
+_MOST_PRICE = Decimal(10**12)
 _MULTIPLIER_DECIMALS = 4
 _PRICE_DECIMALS = 12
 _MULTIPLIERS = ("write_multiplier_5m", "write_multiplier_1h", "write_multiplier_24h", "read_multiplier")
@@ -48,7 +50,7 @@ class Tariff(Model, frozen=True):
         for name in _PRICES:
             price = getattr(self, name)
             if price is not None:
-                _check(name, price, _PRICE_DECIMALS)
+                _check(name, price, _PRICE_DECIMALS, below=_MOST_PRICE)
 
 
 class TariffRow(Struct, frozen=True):
@@ -70,10 +72,9 @@ def in_force(rows: Iterable[TariffRow], model: str, now: float) -> TariffRow | N
     return max(holding, key=lambda row: row.valid_from, default=None)
 
 
-def _check(name: str, value: Decimal, decimals: int, below: Decimal | None = None) -> None:
-    limit = f" and below {below}" if below is not None else ""
-    if not value.is_finite() or value < 0 or (below is not None and value >= below):
-        raise ValueError(f"{name} must be at least 0{limit}, not {value}")
+def _check(name: str, value: Decimal, decimals: int, below: Decimal) -> None:
+    if not value.is_finite() or not 0 <= value < below:
+        raise ValueError(f"{name} must be at least 0 and below {below}, not {value}")
     exponent = value.normalize().as_tuple().exponent
     if isinstance(exponent, int) and -exponent > decimals:
         raise ValueError(f"{name} may have {decimals} decimals, not {-exponent}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,24 @@ def test_without_a_tariff_or_a_price_there_is_no_cost() -> None:
     """Which is not the same as costing nothing."""
     assert cost(Tokens(1, 1), None) is None
     assert cost(Tokens(1, 1), Tariff(model="m", output_price=Decimal(1))) is None
+
+
+def test_the_dearest_tariff_has_a_cost() -> None:
+    """Its digits are fewer than are computed with; one that was lost would be an error, and so a request without a row."""
+    most, factor = Decimal(10**12) - Decimal("1e-12"), Decimal("99.9999")
+    tariff = Tariff(
+        model="m",
+        input_price=most,
+        output_price=most,
+        read_multiplier=factor,
+        write_multiplier_5m=factor,
+        write_multiplier_1h=factor,
+        write_multiplier_24h=factor,
+    )
+    found = cost(Tokens(MOST_TOKENS, MOST_TOKENS, write_24h=MOST_TOKENS - 1), tariff)
+    assert found is not None
+    assert Fraction(found.listed) == 2 * MOST_TOKENS * Fraction(most) / 10**6
+    assert Fraction(found.charged) == ((MOST_TOKENS - 1) * Fraction(factor) + 1 + MOST_TOKENS) * Fraction(most) / 10**6
 
 
 def test_counts_that_nobody_believes_are_cut() -> None:

@@ -25,8 +25,9 @@ def test_the_defaults_are_those_of_the_field() -> None:
         ("write_multiplier_5m", "100", "write_multiplier_5m must be at least 0 and below 100, not 100"),
         ("write_multiplier_1h", "1.00001", "write_multiplier_1h may have 4 decimals, not 5"),
         ("write_multiplier_24h", "NaN", "write_multiplier_24h must be at least 0 and below 100, not NaN"),
-        ("input_price", "-1", "input_price must be at least 0, not -1"),
-        ("output_price", "Infinity", "output_price must be at least 0, not Infinity"),
+        ("input_price", "-1", "input_price must be at least 0 and below 1000000000000, not -1"),
+        ("input_price", "1E400", r"input_price must be at least 0 and below 1000000000000, not 1E\+400"),
+        ("output_price", "Infinity", "output_price must be at least 0 and below 1000000000000, not Infinity"),
         ("output_price", "1e-13", "output_price may have 12 decimals, not 13"),
     ],
 )
