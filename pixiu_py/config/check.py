@@ -36,6 +36,7 @@ _LISTENERS = "static_resources.listeners"
 _CLUSTERS = "static_resources.clusters"
 #: What Pixiu calls a cluster that names no type; not worth a warning.
 _PIXIU_DEFAULT_TYPE = "EDS"
+_NO_KEY = "The key is empty, so clients' own credentials are sent to this endpoint; client_auth: drop sends none"
 
 
 def complete(config: Config, registry: Registry) -> Config:
@@ -260,6 +261,9 @@ class _Checker:
             hint = "" if below else _provider_hint(endpoint)
             self._report.problem(path + below, problem.message + hint)
         self._once_served(f"{path}.llm_meta.models", endpoint)
+        meta = endpoint.llm_meta
+        if meta and meta.client_auth == "pass" and meta.api_key is not None and not meta.api_key.reveal().strip():
+            self._report.warning(f"{path}.llm_meta.api_key", _NO_KEY)
 
     def _once_served(self, path: str, endpoint: Endpoint) -> None:
         models = endpoint.llm_meta.models if endpoint.llm_meta else []

@@ -254,6 +254,23 @@ def test_endpoint_ids_that_repeat_are_worth_a_warning() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("meta", "warned"),
+    [
+        ({"api_key": ""}, True),
+        ({"api_key": " "}, True),
+        ({"api_key": "", "client_auth": "drop"}, False),
+        ({"api_key": "sk"}, False),
+        ({}, False),
+    ],
+)
+def test_a_key_that_is_empty_is_worth_a_warning(meta: dict[str, Any], warned: bool) -> None:
+    """A variable that is not set would otherwise send every client's own credential to a provider that none was meant for."""
+    endpoints = [{"id": "a", "socket_address": {"address": "h", "port": 1}, "llm_meta": meta}]
+    warnings = load(conf(cluster(endpoints=endpoints))).warnings
+    assert [warning.path for warning in warnings] == [f"{CLUSTER}.endpoints[0].llm_meta.api_key"] * warned
+
+
 def test_only_the_first_health_check_counts_and_the_others_are_warned_of() -> None:
     warnings = load(conf(cluster(health_checks=[{}, {}]))).warnings
     assert [warning.path for warning in warnings] == [f"{CLUSTER}.health_checks[1]"]
