@@ -42,6 +42,14 @@ def test_key_is_hidden_in_every_part(encoding: str) -> None:
         (gzip.compress(b"0" * (MOST_UNPACKED + 1)), "gzip"),
         (b"", "gzip"),
     ],
+    ids=[
+        "plain",
+        "packed",
+        "not packed",
+        "unknown",
+        "too large",
+        "empty",
+    ],  # a packed body tells the time: it is no name
 )
 def test_body_without_the_key_is_the_same(body: bytes, encoding: str) -> None:
     """Byte for byte and as it was packed, and so is one that cannot be looked through."""
