@@ -6,6 +6,7 @@ the filters that were entered: a local reply made by the second of five passes t
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from pixiu_py.http.exchange import Exchange
 
 log = structlog.get_logger("pixiu_py.filters")
+
+#: What is no fault of a filter that it passes through. All else is, also what derives from no ``Exception``: a library's
+#: ``sys.exit()``, or a panic in one that is written in Rust, must not end a gateway.
+NOT_OURS = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 
 #: (position in the chain, hook, whether it must be awaited)
 Hook = tuple[int, Callable[..., Any], bool]
@@ -140,7 +145,9 @@ class FilterChain:
                     await call(exchange)
                 else:
                     call(exchange)
-            except Exception:  # noqa: BLE001 - a fault in one filter's book-keeping must not lose another's
+            except NOT_OURS:
+                raise
+            except BaseException:  # noqa: BLE001 - a fault in one filter's book-keeping must not lose another's
                 self._log_fault(position)
 
     def done_now(self, exchange: Exchange) -> None:
@@ -150,7 +157,9 @@ class FilterChain:
                 continue
             try:
                 call(exchange)
-            except Exception:  # noqa: BLE001 - as above
+            except NOT_OURS:
+                raise
+            except BaseException:  # noqa: BLE001 - as above
                 self._log_fault(position)
 
     def _log_fault(self, position: int) -> None:

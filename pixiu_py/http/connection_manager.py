@@ -19,7 +19,7 @@ from pixiu_py.errors import (
     StartError,
 )
 from pixiu_py.filters.base import Context, HttpFilter
-from pixiu_py.filters.chain import FilterChain
+from pixiu_py.filters.chain import NOT_OURS, FilterChain
 from pixiu_py.http.body import RequestBody
 from pixiu_py.http.connection import MAX_FIELD, RawRequest
 from pixiu_py.http.exchange import Exchange, Request, Response
@@ -118,7 +118,9 @@ class HttpConnectionManager:
                     raise GatewayError("no filter answered")
             except GatewayError as error:
                 response = self._failed(exchange, error)
-            except Exception:  # a fault in a filter: this request fails, no other does
+            except NOT_OURS:
+                raise
+            except BaseException:
                 log.exception("filter failed in decode", request_id=exchange.request_id)
                 response = self._failed(exchange, GatewayError())
             exchange.response = response
@@ -188,16 +190,20 @@ class HttpConnectionManager:
     async def _encode(self, chain: FilterChain, exchange: Exchange) -> None:
         try:
             await chain.encode(exchange)
-        except Exception as error:  # noqa: BLE001 - a fault in a filter: this request fails, no other does
+        except NOT_OURS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a fault in a filter: this request fails, no other does
             self._failed_in_encode(exchange, error)
 
     def _encode_now(self, chain: FilterChain, exchange: Exchange) -> None:
         try:
             chain.encode_now(exchange)
-        except Exception as error:  # noqa: BLE001 - as above
+        except NOT_OURS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
             self._failed_in_encode(exchange, error)
 
-    def _failed_in_encode(self, exchange: Exchange, error: Exception) -> None:
+    def _failed_in_encode(self, exchange: Exchange, error: BaseException) -> None:
         log.error("filter failed in encode", request_id=exchange.request_id, exc_info=error)
         _abandon(exchange.response)
         exchange.error = error

@@ -193,7 +193,7 @@ def line(exchange: Exchange, now: float, wall: float) -> bytes:
 
 def _kind(error: BaseException) -> str:
     """A foreign exception is a fault in the gateway or in a filter, and says nothing else that could be logged safely."""
-    kind: str = getattr(error, "kind", GatewayError.kind if isinstance(error, Exception) else "")
+    kind: str = getattr(error, "kind", "" if isinstance(error, asyncio.CancelledError) else GatewayError.kind)
     return kind
 
 

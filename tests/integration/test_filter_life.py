@@ -151,6 +151,45 @@ async def test_failure_before_the_head_is_a_500(gateway: StartGateway, hook: str
                 assert len(ends()) == count
 
 
+class Panic(BaseException):
+    """What a library in Rust raises; no ``Exception``."""
+
+
+@plugin(Family.HTTP_FILTER, "test.panic")
+class Panicking(HttpFilter):
+    """Fails with what few expect."""
+
+    def _fail(self, exchange: Exchange, hook: str) -> None:
+        if exchange.request.path == f"/{hook}/panic":
+            raise Panic("a panic")
+        if exchange.request.path == f"/{hook}/exit":
+            raise SystemExit(3)
+
+    def decode(self, exchange: Exchange) -> None:
+        """Perhaps fail."""
+        self._fail(exchange, "decode")
+
+    def encode(self, exchange: Exchange) -> None:
+        """Perhaps fail."""
+        self._fail(exchange, "encode")
+
+    def done(self, exchange: Exchange) -> None:
+        """Perhaps fail."""
+        self._fail(exchange, "done")
+
+
+@pytest.mark.parametrize("kind", ["panic", "exit"])
+async def test_what_is_no_exception_is_a_failure_all_the_same(gateway: StartGateway, kind: str) -> None:
+    """It ends neither the gateway nor leaves a client without an answer."""
+    async with Upstream(respond(200)) as upstream:
+        running = await gateway(http_conf(endpoint(upstream), filters=[http_filter("test.panic")]), Panicking)
+        async with running.client() as client:
+            for hook, status in (("decode", 500), ("encode", 500), ("done", 200), ("none", 200)):
+                assert (await client.request("GET", f"/{hook}/{kind}")).status == status
+        errors = [line["error"] for line in await running.wait_log(4)]
+        assert errors == ["internal_error", "internal_error", "", ""]
+
+
 async def test_failure_in_the_body_is_visible(gateway: StartGateway) -> None:
     """The response has begun: the client must not take what it got for the whole. The endpoint is let go of."""
     async with Upstream([actions.stream(bodies.chat_events("a"), then="hold")]) as upstream:
