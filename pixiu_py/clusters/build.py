@@ -21,8 +21,9 @@ from pixiu_py.clusters.location import Location, locate
 from pixiu_py.clusters.providers import find_provider
 from pixiu_py.config.model import Endpoint as EndpointConfig
 from pixiu_py.config.model import LlmMeta
-from pixiu_py.config.types import RetryPolicyRef, Secret
+from pixiu_py.config.types import RetryPolicyRef, Secret, is_field_name
 from pixiu_py.errors import Problem
+from pixiu_py.http.headers import HOST, kind_of
 from pixiu_py.registry import Family, Registry, did_you_mean
 from pixiu_py.upstream.retry import RetryPolicy
 
@@ -30,7 +31,6 @@ log = structlog.get_logger("pixiu_py.clusters")
 
 T = TypeVar("T")
 
-_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -210,8 +210,10 @@ def _key(key: Secret | None) -> Secret | None:
 def _auth_header(meta: LlmMeta) -> str:
     provider = find_provider(meta.provider)
     name = meta.auth_header or (provider.auth_header if provider else "authorization")
-    if not _FIELD_NAME.fullmatch(name):
+    if not is_field_name(name):
         raise ValueError(f"{name!r} is no name of a header")
+    if kind_of(name.encode()) >= HOST:
+        raise ValueError(f"{name} says what the message is, and cannot carry a key")
     return name.lower()
 
 

@@ -22,6 +22,7 @@ from pixiu_py.config.model import SocketAddress
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _DOMAIN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/?#@\[\]]+)(?::(?P<port>\d{1,5}))?")
+_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%\w+)?")
 _NOT_IN_A_FIELD = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -49,13 +50,24 @@ def locate(endpoint: EndpointConfig) -> Location:
     elif address.domains:
         host, port = split_domain(address.domains[0])
     else:
-        host, port = address.address.strip("[]"), address.port
+        host, port = _host(address.address), address.port
         if not host or not port:
             raise ValueError("socket_address needs an address and a port that is not 0")
     scheme = endpoint.scheme or _scheme_of(provider, host)
     port = port or DEFAULT_PORTS.get(scheme, 0)
     header = endpoint.host or _host_header(host, port, scheme)
     return Location(scheme, host, port, _one_word(header, "host"), _prefix(prefix))
+
+
+def _host(address: str) -> str:
+    """The host in ``address``. Raises ``ValueError`` for a URL, a port, or anything else that is no host alone."""
+    host = address.strip().strip("[]")
+    if not host:
+        return ""
+    match = _DOMAIN.fullmatch(f"[{host}]" if _IPV6.fullmatch(host) else host)
+    if match is None or match["port"]:
+        raise ValueError(f"address is a host name or an IP address, without scheme and port, not {address!r}")
+    return host
 
 
 def split_domain(domain: str) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from pixiu_py.config.types import (
     Secret,
     Size,
     doc,
+    is_field_name,
 )
 from pixiu_py.registry import Family
 
@@ -206,6 +207,10 @@ class HashKey(Outer, frozen=True):
     cookie: Annotated[str, doc("A cookie.")] = ""
     body_field: Annotated[str, doc("A top-level field of a JSON body.")] = ""
     source_address: Annotated[bool, doc("The client's address.")] = False
+
+    def __post_init__(self) -> None:
+        if self.header and not is_field_name(self.header):
+            raise ValueError(f"header: {self.header!r} is no name of a header")
 
 
 class HealthCheck(Outer, frozen=True):

@@ -20,6 +20,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _SIZES = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"(\d+)\s*([a-zA-Z]*)")
 _GAP = re.compile(r"\s")
+_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 #: Seconds. Written as a Go duration (``60s``, ``200ms``, ``1h30m``) or as 0.
 Duration = Annotated[float, Meta(extra={"pixiu": "duration"}, extra_json_schema={"x-pixiu": "duration"})]
@@ -54,6 +55,11 @@ def parse_size(value: Any) -> int:
         if match and match[2].lower() in _SIZES:
             return int(match[1]) * _SIZES[match[2].lower()]
     raise ValueError(f"Expected a size such as 1048576, 64KiB or 10MB, got {value!r}")
+
+
+def is_field_name(name: str) -> bool:
+    """Whether a header field may be called so (RFC 9110 §5.6.2)."""
+    return _FIELD_NAME.fullmatch(name) is not None
 
 
 def check_url(key: str, url: str, secret: Secret | None = None) -> None:

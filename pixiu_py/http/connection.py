@@ -34,6 +34,8 @@ log = structlog.get_logger("pixiu_py.http")
 
 #: The largest single header field or request line; the sum of all fields is held to max_header_bytes as well.
 MAX_FIELD = 65536
+#: What aiohttp says when there are more header fields than it may take.
+TOO_MANY_FIELDS = "Too many headers received"
 
 
 class RawRequest:
@@ -245,10 +247,11 @@ class DownstreamConnection(RequestHandler):
 
     def _refuse(self, error: _ErrInfo) -> None:
         """Answer a request that could not be parsed."""
-        log.info("malformed request", peer=str(self.peername), error=type(error.exc).__name__)
         status = 431 if isinstance(error.exc, LineTooLong) else error.status
+        why = _why(error.exc)
+        log.info("malformed request", peer=str(self.peername), error=type(error.exc).__name__, why=why)
         if self.transport is not None:
-            self.transport.write(_refusal(status))
+            self.transport.write(_refusal(status, why))
 
     def send_continue(self) -> None:
         """Tell a client that waits for it to send its body (RFC 9110 §10.1.1)."""
@@ -269,9 +272,18 @@ class DownstreamConnection(RequestHandler):
             tunnel.feed_eof()
 
 
-def _refusal(status: int) -> bytes:
+def _why(error: BaseException) -> str:
+    """What is wrong with a request, as far as it can be told without a byte of it."""
+    if isinstance(error, LineTooLong):
+        return "a header field or the request line is too long"
+    if isinstance(error, BadHttpMessage) and error.message == TOO_MANY_FIELDS:
+        return "too many header fields"
+    return "malformed HTTP request"
+
+
+def _refusal(status: int, why: str) -> bytes:
     """A whole response for a request that never became an exchange."""
-    response = local_reply(status, "" if status >= 500 else "malformed HTTP request")
+    response = local_reply(status, "" if status >= 500 else why)
     body = response.body if isinstance(response.body, bytes) else b""
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
     return b"%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (head.encode("ascii"), len(body), body)

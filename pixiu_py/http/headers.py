@@ -54,6 +54,10 @@ def kind_of(name: bytes) -> int:
     return _KINDS.get(name.lower(), PLAIN)
 
 
+#: Asks for a body as it is.
+_IDENTITY: Raw = (b"Accept-Encoding", b"identity")
+
+
 class Headers:
     """The header fields of one message.
 
@@ -178,6 +182,12 @@ class Headers:
         self._index = self.origin = None
         self.added = ()
         self.appended = b""
+
+    def ask_plain(self) -> None:
+        """Of a request: ask for a body that is not compressed, where it asks for another (RFC 9110 §12.5.3)."""
+        if self.get("accept-encoding", "identity") != "identity":
+            self.withhold("accept-encoding")
+            self.append(_IDENTITY)
 
     def copy(self) -> Headers:
         """An independent copy."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from pixiu_py.config.model import HeaderMatch, RouteMatch
+from pixiu_py.config.types import is_field_name
 from pixiu_py.http.headers import Headers
 
 #: Methods of a route that lists none.
@@ -241,8 +242,8 @@ def _path_problems(match: RouteMatch) -> Iterator[tuple[str, str]]:
 
 
 def _header_problems(key: str, header: HeaderMatch) -> Iterator[tuple[str, str]]:
-    if not header.name.strip():
-        yield f"{key}.name", "a header condition needs a header name"
+    if not is_field_name(header.name):
+        yield f"{key}.name", f"{header.name!r} is no name of a header"
     if not header.regex:
         return
     if not header.values:

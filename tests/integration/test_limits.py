@@ -88,7 +88,20 @@ async def test_number_of_fields_is_limited(gateway: StartGateway) -> None:
         running = await gateway(http_conf(endpoint(upstream), listener=listener(max_headers=50)))
         assert (await running.request("GET", "/x", [(b"X-%d" % n, b"") for n in range(49)])).status == 200
         reply = await running.request("GET", "/x", [(b"X-%d" % n, b"") for n in range(50)])
-        assert reply.status in (400, 431)
+        assert reply.status == 400
+        assert b"too many header fields" in reply.body
+
+
+async def test_a_line_that_is_too_long_is_told_as_such(gateway: StartGateway) -> None:
+    """And nothing of it is repeated."""
+    async with Upstream([]) as upstream:
+        running = await gateway(http_conf(endpoint(upstream)))
+        async with running.client() as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: h\r\nX-A: " + b"a" * 70_000 + b"\r\n\r\n")
+            reply = await client.read_response()
+    assert reply.status == 431
+    assert b"a header field or the request line is too long" in reply.body
+    assert b"aaa" not in reply.body
 
 
 async def test_connections_are_limited(gateway: StartGateway) -> None:

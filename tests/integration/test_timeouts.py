@@ -226,6 +226,19 @@ async def test_heartbeats_fill_the_wait_for_the_first_event(gateway: StartGatewa
             assert b"[DONE]" in rest
 
 
+@pytest.mark.parametrize(("body", "asked"), [(b'{"stream":true}', b"identity"), (b"{}", b"gzip, deflate")])
+async def test_what_may_follow_a_heartbeat_is_not_to_be_compressed(
+    gateway: StartGateway, body: bytes, asked: bytes
+) -> None:
+    """Every SDK accepts gzip, and a compressed answer could not go on in the stream that has begun: it would be lost."""
+    async with Upstream([bodies.chat_sse("a")]) as upstream:
+        running = await gateway(llm_conf(endpoint(upstream), proxy={"heartbeat": "30s"}))
+        async with running.client() as client:
+            await client.request("POST", "/v1/chat/completions", {"Accept-Encoding": "gzip, deflate"}, body)
+    assert upstream.requests[0].header("accept-encoding") == asked
+    assert upstream.requests[0].body == body
+
+
 async def test_heartbeats_fill_silences_between_events(gateway: StartGateway) -> None:
     """And never fall into an event."""
     go = asyncio.Event()

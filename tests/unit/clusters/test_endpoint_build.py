@@ -172,6 +172,13 @@ def test_every_problem_of_an_endpoint_is_reported_with_its_path() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "connection", "Expect"])
+def test_a_key_cannot_stand_where_the_message_is_framed(name: str) -> None:
+    """Every request would be another one than was meant."""
+    [problem] = problems_of(endpoint_config(api_key=Secret("key"), auth_header=name))
+    assert "cannot carry a key" in problem.message
+
+
 def test_a_refused_key_is_not_in_the_message() -> None:
     [problem] = problems_of(endpoint_config(api_key=Secret("two words")))
     assert "two" not in str(problem)

@@ -84,6 +84,20 @@ def test_a_domain_that_is_no_host_is_refused(domain: str) -> None:
         split_domain(domain)
 
 
+@pytest.mark.parametrize("address", ["http://10.0.0.1", "10.0.0.1:8000", "a.example/v1", "a b", "[::1]:81", "user@a"])
+def test_an_address_that_is_no_host_is_refused(address: str) -> None:
+    """It would be looked up as a name with every request, and never found."""
+    with pytest.raises(ValueError, match="without scheme and port"):
+        located(socket={"address": address, "port": 8000})
+
+
+@pytest.mark.parametrize(
+    "address", ["fe80::1%eth0", "[::ffff:10.0.0.1]", "::", "under_score.svc", "Example.COM", " a "]
+)
+def test_every_way_to_write_a_host_is_taken(address: str) -> None:
+    assert located(socket={"address": address, "port": 8000}).host == address.strip(" []")
+
+
 def test_no_address_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="no address"):
         located("vllm")

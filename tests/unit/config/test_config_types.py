@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pixiu_py.config.types import Secret, check_url, parse_duration, parse_size
+from pixiu_py.config.model import HashKey
+from pixiu_py.config.types import Secret, check_url, is_field_name, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,18 @@ def test_url_has_one_credential() -> None:
     check_url("key", "https://u:p@h/v1", Secret(""))
     with pytest.raises(ValueError, match="two credentials"):
         check_url("key", "https://u:p@h/v1", Secret("s"))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_name"), [("X-Tenant", True), ("x_1", True), ("", False), ("a b", False), ("a:", False), ("é", False)]
+)
+def test_names_of_header_fields(name: str, is_name: bool) -> None:
+    """A token, as RFC 9110 has it."""
+    assert is_field_name(name) is is_name
+
+
+def test_a_hash_key_that_no_client_can_send_is_refused() -> None:
+    """All requests would go to one endpoint."""
+    with pytest.raises(ValueError, match="'x session' is no name of a header"):
+        HashKey(header="x session")
+    assert HashKey(cookie="x session").header == ""

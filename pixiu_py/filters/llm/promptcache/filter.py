@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 #: Key in ``exchange.params`` of an exchange's ``Account``.
 ACCOUNT = "promptcache.account"
 _MARKER = MARKER.encode()
-_IDENTITY = (b"Accept-Encoding", b"identity")
 
 
 @plugin(Family.HTTP_FILTER, "dgp.filter.llm.promptcache")
@@ -162,10 +161,8 @@ class PromptCache(HttpFilter):
             account.asks_usage = account.api is CHAT and without_usage_request(account.document)
         if account.marked or account.telemetry or account.asks_usage:
             plan_of(exchange).edits += (account.edit,)
-        headers = exchange.request.headers
-        if self.config.upstream_encoding == "identity" and headers.get("accept-encoding", "identity") != "identity":
-            headers.withhold("accept-encoding")
-            headers.append(_IDENTITY)
+        if self.config.upstream_encoding == "identity":
+            exchange.request.headers.ask_plain()
 
     def _floor(self, model: str) -> int | None:
         """Fewest tokens of a prefix of this model; None: it is not cached."""

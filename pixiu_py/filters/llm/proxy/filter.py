@@ -61,6 +61,8 @@ class LlmProxy(ProxyFilter):
         if body and (cluster.needs_body or (cluster.restricts_models and not _planned(exchange))):
             model = await self._model(request, cluster)
         beats = bool(self.config.heartbeat and body) and await _wants_stream(request, limit)
+        if beats:
+            request.headers.ask_plain()  # what is compressed cannot follow a heartbeat
         deadline = exchange.started + self.config.timeout if self.config.timeout else 0.0
         walk = Walk(self, exchange, cluster, request.body.peek() or body, model, deadline)
         if beats:

@@ -152,6 +152,8 @@ def _drop(task: asyncio.Task[Response]) -> None:
 
 def _message(response: Response) -> str:
     """What a failed answer says."""
+    if response.status < 300:
+        return "upstream answered with something else than an event stream"
     general = f"upstream answered with status {response.status}"
     if not isinstance(response.body, bytes):
         return general

@@ -1,10 +1,13 @@
-"""What of a router's block can only be judged beside the clusters: a misspelt name would be found out by a request. Pure."""
+"""Names in a router's block: each has to be that of something, and to be there once. A misspelt one would be found out by a
+request. Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from pixiu_py.config.types import is_field_name
 from pixiu_py.filters.llm.router.model import RouterModel
 from pixiu_py.filters.llm.router.prices import price_of
 from pixiu_py.filters.llm.router.rules import RulesConfig
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def check_names(config: RouterConfig, clusters: Mapping[str, Cluster], report: BlockReport) -> None:
-    """Report models that no endpoint serves, clusters that are not there, rules for routes that are not, missing prices."""
+    """Report models that no endpoint serves, clusters that are not there, rules for routes that are not, missing prices,
+    routes that are there twice, aliases of aliases, and headers that cannot be.
+    """
     if clusters:  # else the models are somewhere else
         served = [models for cluster in clusters.values() for models in _served(cluster)]
         for path, model in _models(config):
@@ -28,6 +33,9 @@ def check_names(config: RouterConfig, clusters: Mapping[str, Cluster], report: B
     for path, router in _routers(config):
         if router.cluster in clusters:
             _check_served(f"{path}.model", router.model, _served(clusters[router.cluster]), report)
+    _check_routes(config, report)
+    _check_aliases(config, report)
+    _check_headers(config, report)
     _check_rules(config, report)
     _check_prices(config, report)
 
@@ -56,7 +64,8 @@ def _models(config: RouterConfig) -> Iterator[tuple[str, str]]:
         named += [(f"routing_preferences[{index}].models[{at}]", model) for at, model in enumerate(route.models)]
     yield from ((path, model) for path, model in named if model not in aliases)
     for name, alias in aliases.items():
-        yield f"model_aliases.{name}.target", alias.target
+        if alias.target not in aliases:
+            yield f"model_aliases.{name}.target", alias.target
 
 
 def _routers(config: RouterConfig) -> Iterator[tuple[str, RouterModel]]:
@@ -72,6 +81,35 @@ def _clusters(config: RouterConfig) -> Iterator[tuple[str, str]]:
     """Every cluster that is named."""
     yield from ((f"{path}.cluster", router.cluster) for path, router in _routers(config) if router.cluster)
     yield from ((f"models.clusters[{index}]", name) for index, name in enumerate(config.models.clusters))
+
+
+def _check_routes(config: RouterConfig, report: BlockReport) -> None:
+    names: set[str] = set()
+    for index, route in enumerate(config.routing_preferences):
+        if route.name in names:
+            report.problem(f"routing_preferences[{index}].name", f"route {route.name!r} is there twice")
+        names.add(route.name)
+
+
+def _check_aliases(config: RouterConfig, report: BlockReport) -> None:
+    """An alias is resolved once, so that there is no circle to get lost in."""
+    for name, alias in config.model_aliases.items():
+        if alias.target in config.model_aliases:
+            message = f"alias {name!r} stands for {alias.target!r}, which is an alias itself"
+            report.problem(f"model_aliases.{name}.target", message)
+
+
+def _check_headers(config: RouterConfig, report: BlockReport) -> None:
+    """What no header can be called, no client can send: sessions, or the bounds between tenants, would not be there."""
+    if config.routing is None:
+        return
+    cache = config.routing.session_cache
+    for path, name in (
+        ("session_header", config.routing.session_header),
+        ("session_cache.tenant_header", cache.tenant_header),
+    ):
+        if name and not is_field_name(name):
+            report.problem(f"routing.{path}", f"{name!r} is no name of a header")
 
 
 def _check_rules(config: RouterConfig, report: BlockReport) -> None:

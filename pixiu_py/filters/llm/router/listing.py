@@ -78,7 +78,7 @@ class Listing:
         for name, owner in self._models(cluster):
             owners.setdefault(name, owner)
         found = {name: self._entry(name, owner) for name, owner in owners.items()}
-        if path == PATH:
+        if path.rstrip("/") == PATH:
             names = list(found)
             ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
             return Response.json(200, {"object": "list", "data": list(found.values()), "has_more": False, **ends})

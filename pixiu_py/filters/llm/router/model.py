@@ -175,7 +175,6 @@ class RouterConfig(Model, frozen=True):
     models: Annotated[ModelList, doc("The list of models.")] = field(default_factory=ModelList)
 
     def __post_init__(self) -> None:
-        once("route", [preference.name for preference in self.routing_preferences])
         once("source of type", [source.type for source in self.model_metrics_sources])
         types = {source.type for source in self.model_metrics_sources}
         for preference in self.routing_preferences:
@@ -183,9 +182,6 @@ class RouterConfig(Model, frozen=True):
                 raise ValueError(f"route {preference.name!r} prefers the cheapest model, but no source tells prices")
         if self.routing is not None and self.routing.session_mode == "budget" and "cost" not in types:
             raise ValueError("session_mode budget weighs prices, but no source tells them")
-        for name, alias in self.model_aliases.items():
-            if alias.target in self.model_aliases:
-                raise ValueError(f"alias {name!r} stands for {alias.target!r}, which is an alias itself")
 
 
 def once(what: str, names: list[str]) -> None:

@@ -196,7 +196,7 @@ async def test_waiting_client_gets_a_stream() -> None:
         (Response(500, Headers(), b'{"error":"oh"}'), "upstream answered with status 500: oh"),
         (Response(500, Headers(), b"<html>"), "upstream answered with status 500"),
         (Response(500, Headers(), b"[]"), "upstream answered with status 500"),
-        (Response(200, Headers(), b"{}"), "upstream answered with status 200"),
+        (Response(200, Headers(), b"{}"), "upstream answered with something else than an event stream"),
     ],
 )
 async def test_failure_after_heartbeats_is_an_error_event(outcome: Response | BaseException, message: str) -> None:

@@ -45,6 +45,24 @@ def test_models_that_nobody_serves() -> None:
     ]
 
 
+def test_names_that_lead_astray_are_all_told() -> None:
+    """Routes that are there twice, aliases of aliases and in circles, and headers that nobody can send: each in its place."""
+    router = {
+        "model_aliases": {"a": {"target": "b"}, "b": {"target": "a"}, "c": {"target": "c"}, "d": {"target": "big"}},
+        "routing_preferences": [ROUTE, {**ROUTE, "name": "other"}, ROUTE],
+        "routing": {"session_header": "X-Session:", "session_cache": {"tenant_header": "X Tenant"}},
+    }
+    problems, _ = read(router, ["big", "small"])
+    assert sorted(problems) == [
+        "model_aliases.a.target: alias 'a' stands for 'b', which is an alias itself",
+        "model_aliases.b.target: alias 'b' stands for 'a', which is an alias itself",
+        "model_aliases.c.target: alias 'c' stands for 'c', which is an alias itself",
+        "routing.session_cache.tenant_header: 'X Tenant' is no name of a header",
+        "routing.session_header: 'X-Session:' is no name of a header",
+        "routing_preferences[2].name: route 'code' is there twice",
+    ]
+
+
 def test_place_of_a_name_is_told() -> None:
     """Line and column are those of the name itself."""
     text = llm_conf(

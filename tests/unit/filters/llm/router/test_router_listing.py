@@ -42,6 +42,7 @@ def serving(name: str, *models: str, port: int = 80, **changes: Any) -> Any:
 def names(listing: Listing, context: Context) -> list[str]:
     """What is listed for the cluster."""
     body = listing.answer("/v1/models", context.clusters.get("llm")).body
+    assert listing.answer("/v1/models/", context.clusters.get("llm")).body == body
     assert isinstance(body, bytes)
     return [entry["id"] for entry in orjson.loads(body)["data"]]
 
