@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= conf/quickstart.yaml
+PLUGINS ?= plugins
 QUICK ?=
 ENGINES ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pixiu-py/engines
 
@@ -14,11 +15,11 @@ SOURCES := pixiu_py plugins tests benchmarks scripts
 .PHONY: help run test lint types format unit test-engines docs bench bench-peers clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.installed  ## start the gateway on conf/quickstart.yaml; CONFIG=... for another file
+run: $(VENV)/.installed  ## start the gateway on conf/quickstart.yaml, with plugins/; CONFIG=... for another file
 	@$(BIN)/python scripts/hint.py $(CONFIG)
-	@exec $(BIN)/pixiu-py gateway start -c $(CONFIG)
+	@exec $(BIN)/pixiu-py gateway start -c $(CONFIG) --plugins-dir $(PLUGINS)
 
 test: lint types unit  ## all that CI runs: lint, types, tests
 

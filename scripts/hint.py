@@ -1,39 +1,41 @@
-"""Says what to try once the gateway runs. Called by ``make run`` with the configuration's path."""
+"""Says what to try once the gateway runs. Called by ``make run`` with the configuration's path.
+
+The command is the one in the comment at the top of the file: whoever wrote the file knows what it answers.
+"""
 
 from __future__ import annotations
 
 import sys
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
-import yaml
+START = "Starting the gateway on {config}."
+TRY = """ When it is ready, try from another terminal:
 
-HINT = """\
-Starting the gateway on {config}. When it is ready, try from another terminal:
-
-  curl -N {url}/v1/chat/completions -H 'Content-Type: application/json' \\
-       -d '{{"model": "mock-small", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
-
+{command}
+"""
+NEXT = """
 Ctrl-C ends it. Next: read the comments in {config}, look at the other files in conf/,
 or write a filter of your own in plugins/ (docs/plugins.md).
 """
 
 
-def first_url(config: Path) -> str:
-    """Where the first listener can be reached from this machine."""
-    document = yaml.safe_load(config.read_text())
-    address = document["static_resources"]["listeners"][0]["address"]["socket_address"]
-    host = address.get("address", "127.0.0.1")
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{address['port']}"  # noqa: S104 - a comparison
+def command(text: str) -> str:
+    """The first curl in the comment at the top of a configuration, with the lines that go on with it; empty: none."""
+    comment = (line.removeprefix("#") for line in takewhile(lambda line: line.startswith("#"), text.splitlines()))
+    lines = dropwhile(lambda line: not line.strip().startswith("curl "), comment)
+    return "\n".join(takewhile(str.strip, lines)).rstrip()
 
 
 def main() -> None:
     """Print the hint; leave every complaint about the file to the gateway, which says it better."""
     config = Path(sys.argv[1])
     try:
-        url = first_url(config)
-    except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+        found = command(config.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
         return
-    sys.stdout.write(HINT.format(config=config, url=url))
+    text = START + (TRY.format(command=found) if found else "\n") + NEXT
+    sys.stdout.write(text.replace("{config}", str(config)))
     sys.stdout.flush()
 
 

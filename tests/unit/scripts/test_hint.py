@@ -11,44 +11,54 @@ import orjson
 import pytest
 import yaml
 
+from scripts.hint import command
+
 ROOT = Path(__file__).parents[3]
 QUICKSTART = ROOT / "conf" / "quickstart.yaml"
+SAMPLES = [path for path in sorted((ROOT / "conf").glob("*.yaml")) if command(path.read_text())]
 
 
 def hint(config: Path) -> str:
     """What the script prints for a configuration."""
-    command = [sys.executable, str(ROOT / "scripts" / "hint.py"), str(config)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    arguments = [sys.executable, str(ROOT / "scripts" / "hint.py"), str(config)]
+    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
 
 
-def curl_words(text: str) -> list[str]:
-    """The words of the command in the hint."""
-    start = text.index("curl ")
-    return shlex.split(text[start : text.index("\n\n", start)].replace("\\\n", " "))
+@pytest.mark.parametrize("config", SAMPLES, ids=lambda path: path.name)
+def test_command_asks_the_first_listener(config: Path) -> None:
+    """The address is that of the file, and nothing but the command is taken from its comment."""
+    words = shlex.split(command(config.read_text()).replace("\\\n", " "))
+    address = yaml.safe_load(config.read_text())["static_resources"]["listeners"][0]["address"]["socket_address"]
+    assert words[0] == "curl"
+    assert [word for word in words if word.startswith(f"http://{address['address']}:{address['port']}/v1/")]
+    assert words[-2] == "-d"
 
 
-def test_command_fits_the_quickstart() -> None:
-    """The address is the first listener's, the body is JSON, and the quickstart's models serve the model it names."""
-    words = curl_words(hint(QUICKSTART))
-    address = yaml.safe_load(QUICKSTART.read_text())["static_resources"]["listeners"][0]["address"]["socket_address"]
-    assert f"http://{address['address']}:{address['port']}/v1/chat/completions" in words
-    body = orjson.loads(words[words.index("-d") + 1])
-    assert body["stream"] is True
-    assert body["model"] in QUICKSTART.read_text()
+def test_command_of_the_quickstart_streams() -> None:
+    """The body is JSON, and the words can be watched as they come."""
+    words = shlex.split(command(QUICKSTART.read_text()).replace("\\\n", " "))
+    assert "-N" in words
+    assert orjson.loads(words[-1])["stream"] is True
 
 
-def test_wildcard_address_is_reached_on_this_machine(tmp_path: Path) -> None:
-    """A gateway that listens everywhere is tried at 127.0.0.1."""
+def test_command_stands_in_what_is_printed() -> None:
+    """With the name of the file, so that one knows what runs."""
+    printed = hint(QUICKSTART)
+    assert command(QUICKSTART.read_text()) in printed
+    assert str(QUICKSTART) in printed
+
+
+def test_file_without_a_command_gets_none(tmp_path: Path) -> None:
+    """A curl further down, or none, is no promise that it is answered."""
     config = tmp_path / "conf.yaml"
-    address = {"socket_address": {"address": "0.0.0.0", "port": 1234}}
-    config.write_text(yaml.safe_dump({"static_resources": {"listeners": [{"address": address}]}}))
-    assert "http://127.0.0.1:1234/" in hint(config)
+    config.write_text("# Mine.\nstatic_resources: {}\n# curl http://127.0.0.1\n")
+    assert "curl" not in hint(config)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "static_resources: {listeners: []}", "a: [", None])
-def test_broken_configuration_is_left_to_the_gateway(tmp_path: Path, text: str | None) -> None:
-    """No file, no YAML, no listener: the script says nothing, since the gateway says it better."""
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_file_that_cannot_be_read_is_left_to_the_gateway(tmp_path: Path, content: bytes | None) -> None:
+    """The script says nothing, since the gateway says it better."""
     config = tmp_path / "conf.yaml"
-    if text is not None:
-        config.write_text(text)
+    if content is not None:
+        config.write_bytes(content)
     assert hint(config) == ""
