@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,8 +17,12 @@ from pixiu_py.config.load import load_config, load_text
 from pixiu_py.gateway import Gateway
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Registry
+from tests.conftest import StartGateway
+from tests.fakes.bodies import chat as completion
+from tests.fakes.bodies import error
 from tests.fakes.client import Client, Reply
 from tests.fakes.folder import folder
+from tests.fakes.upstream import Upstream
 
 __all__ = ["folder"]
 
@@ -150,6 +155,35 @@ async def test_no_client_of_the_quickstart_notices_a_failing_endpoint(start: Sta
     port = await start(document)
     said = [await chat(port) for _ in range(4)]
     assert {text.split("]")[0] for text in said} == {"[second"}
+
+
+async def test_the_second_provider_of_the_fallback_sample_only_steps_in(gateway: StartGateway) -> None:
+    """The first does all the work while it can; each is asked with its own key, and for its own model."""
+    broken = asyncio.Event()
+    async with (
+        Upstream(lambda _: error(500) if broken.is_set() else completion("ok")) as first,
+        Upstream(completion("ok")) as second,
+    ):
+        document = sample("fallback.yaml")
+        resources = document["static_resources"]
+        address_of(resources["listeners"][0])["port"] = 0
+        for provider, upstream in zip(resources["clusters"][0]["endpoints"], (first, second), strict=True):
+            provider["socket_address"] = {"address": "127.0.0.1", "port": upstream.port}
+            provider["scheme"] = "http"
+            provider["llm_meta"] |= {"api_key": f"key-of-{provider['id']}", "retry_policy": {"name": "NoRetry"}}
+        running = await gateway(yaml.safe_dump({**document, "access_log": {}}))
+        assert [(await running.chat(model="chat")).status for _ in range(20)] == [200] * 20
+        assert (len(first.requests), len(second.requests)) == (20, 0)
+        broken.set()
+        assert [(await running.chat(model="chat")).status for _ in range(3)] == [200] * 3
+        assert (len(first.requests), len(second.requests)) == (21, 3)
+    asked = [
+        (upstream.requests[-1].header("authorization"), upstream.requests[-1].json()) for upstream in (first, second)
+    ]
+    assert [(key, body["model"]) for key, body in asked] == [
+        (b"Bearer key-of-openai", "gpt-4.1-mini"),
+        (b"Bearer key-of-deepseek", "deepseek-chat"),
+    ]
 
 
 async def test_the_plugins_sample_wants_its_header(start: Start) -> None:
