@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,6 +21,7 @@ from pixiu_py.gateway import Gateway
 from pixiu_py.plugins import build_registry
 from pixiu_py.registry import Registry
 from tests.conftest import StartGateway
+from tests.docs.pages import blocks
 from tests.fakes.bodies import chat as completion
 from tests.fakes.bodies import error
 from tests.fakes.client import Client, Reply
@@ -29,6 +33,13 @@ __all__ = ["folder"]
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "conf").glob("*.yaml"))
 WARNINGS = {"pixiu-compat.yaml": ["static_resources.clusters[0].lb"]}
+
+README = (ROOT / "README.md").read_text("utf-8")
+#: What the README tells people to try first: the program that runs it, and its text.
+FIRST_STEPS = [
+    *(("curl", text) for text in blocks(README, "") if text.startswith("curl ")),
+    *((sys.executable, text) for text in blocks(README, "python")),
+]
 
 Block = dict[str, Any]
 Start = Callable[..., Awaitable[int]]
@@ -145,6 +156,22 @@ async def test_the_quickstart_streams(start: Start) -> None:
     reply = await ask(port, "POST", "/v1/chat/completions", body)
     assert reply.status == 200
     assert reply.body.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("number", range(3), ids=["curl", "openai", "anthropic"])
+async def test_the_first_steps_of_the_readme_work(start: Start, number: int) -> None:
+    """curl and the official SDKs, as they are written there, before the quickstart."""
+    assert len(FIRST_STEPS) == 3
+    program, text = FIRST_STEPS[number]
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    port = await start(sample("quickstart.yaml"))
+    text = text.replace("127.0.0.1:8888", f"127.0.0.1:{port}")
+    words = [program, "-c", text] if program == sys.executable else shlex.split(text.replace("\\\n", " "))
+    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+    printed, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b"[first]" in printed
 
 
 async def test_no_client_of_the_quickstart_notices_a_failing_endpoint(start: Start) -> None:
