@@ -153,6 +153,8 @@ class ResponseProtocol(BaseProtocol):
 
     def _head_received(self, message: RawResponseMessage, payload: StreamReader) -> None:
         if message.code < 200 and message.code != 101:
+            if message.code < 100:  # no status at all, and no answer would follow
+                self.fail(UpstreamProtocolError("a response without a status"))
             return  # interim: it concerns this hop, or tells nothing a client waits for
         if self._head is not None:
             self.fail(UpstreamProtocolError("two responses to one request"))

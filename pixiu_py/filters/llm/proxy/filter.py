@@ -75,7 +75,7 @@ class LlmProxy(ProxyFilter):
 
     async def _model(self, request: Request, cluster: Cluster) -> str:
         """The model that is asked for, when the choice of an endpoint depends on it. A form (an upload) names none."""
-        if (request.headers.get("content-type") or "").startswith("multipart/"):
+        if (request.headers.get("content-type") or "")[:10].lower() == "multipart/":
             return ""
         document = await request.json(self.config.max_body_size)
         model = document.get("model") if isinstance(document, dict) else None

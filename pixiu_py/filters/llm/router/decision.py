@@ -55,11 +55,16 @@ def document(choice: Choice, trace: str) -> dict[str, Any]:
         models = models[:1]
     found: dict[str, Any] = {"models": models, "route": choice.route, "trace_id": trace}
     if choice.session is not None and choice.session.id:
-        found["session_id"] = choice.session.id
+        found["session_id"] = _readable(choice.session.id)
     found.update(pinned=choice.pinned, switched=choice.switched)
     if choice.reason:
         found["fallback_reason"] = choice.reason
     return found
+
+
+def _readable(text: str) -> str:
+    """A header's text as JSON can have it: bytes that are no UTF-8 are told as such."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def refusal(status: int, code: str, reason: str) -> Response:

@@ -60,10 +60,11 @@ async def test_model_is_needed_where_endpoints_restrict_theirs(upstream: Upstrea
         assert (await ask(exchange_for(upstream, body, models=["m"]))).status == 200
 
 
-async def test_upload_names_no_model(upstream: Upstream) -> None:
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "Multipart/Form-Data; boundary=x"])
+async def test_upload_names_no_model(upstream: Upstream, kind: str) -> None:
     """A form, such as a sound to be written down, is passed on although it is no JSON."""
     exchange = exchange_for(upstream, b"--x\r\n", models=["m"])
-    exchange.request.headers.set("Content-Type", "multipart/form-data; boundary=x")
+    exchange.request.headers.set("Content-Type", kind)
     assert (await ask(exchange)).status == 200
 
 

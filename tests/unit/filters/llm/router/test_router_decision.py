@@ -12,6 +12,7 @@ from pixiu_py.filters.llm.router.affinity import Session
 from pixiu_py.filters.llm.router.choice import Choice
 from pixiu_py.filters.llm.router.decision import document, trace_id
 from pixiu_py.http.exchange import Exchange, Response
+from pixiu_py.http.headers import decode
 from tests.fakes.exchange import make_exchange
 from tests.fakes.router import CODE, started
 
@@ -82,6 +83,16 @@ def test_session() -> None:
     switched = document(Choice(("big", "small"), "code", session=session, pinned=True, switched=True), TRACE)
     assert (switched["models"], switched["switched"]) == (["big", "small"], True)
     assert "session_id" not in document(Choice(("big",), "code", session=Session("", "key")), TRACE)
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [(b"caf\xc3\xa9", "café"), (b"caf\xe9", "caf\ufffd"), (b'a"b', 'a"b'), (b"s" * 10_000, "s" * 10_000)],
+)
+async def test_any_name_of_a_session_can_be_told(sent: bytes, told: str) -> None:
+    """Clients may put any bytes into a header, and JSON has to be UTF-8."""
+    exchange = ask(headers={"X-Model-Affinity": decode(sent)})
+    assert (await decision(exchange, {**CODE, "routing": {}}))["session_id"] == told
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3"])
