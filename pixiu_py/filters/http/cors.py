@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import structlog
@@ -30,6 +31,9 @@ RESPONSE_FIELDS = (
 _ORIGIN = "cors.origin"
 
 
+_BREAK = re.compile(r"[\r\n\0]")
+
+
 class CorsConfig(Model, frozen=True):
     """Config of ``dgp.filter.http.cors``."""
 
@@ -39,6 +43,11 @@ class CorsConfig(Model, frozen=True):
     expose_headers: Annotated[str, doc("Response headers that the page may read, comma-separated.")] = ""
     max_age: Annotated[str | int, doc("Seconds a preflight may be remembered.")] = ""
     allow_credentials: Annotated[bool, doc("Allow cookies and credentials, for origins named in allow_origin.")] = False
+
+    def __post_init__(self) -> None:
+        for name in ("allow_methods", "allow_headers", "expose_headers", "max_age"):
+            if _BREAK.search(str(getattr(self, name)).strip()):
+                raise ValueError(f"{name}: a header field has no line breaks")
 
 
 @plugin(Family.HTTP_FILTER, "dgp.filter.http.cors")
@@ -95,7 +104,7 @@ class Cors(HttpFilter):
         if _is_preflight(request):
             self._allow_preflight(headers, request)
         elif config.expose_headers:
-            headers.add("Access-Control-Expose-Headers", config.expose_headers)
+            headers.add("Access-Control-Expose-Headers", config.expose_headers.strip())
 
     def _allow_preflight(self, headers: Headers, request: Request) -> None:
         config: CorsConfig = self.config
@@ -106,7 +115,7 @@ class Cors(HttpFilter):
         if allowed:
             headers.add("Access-Control-Allow-Headers", allowed)
         if config.max_age != "":
-            headers.add("Access-Control-Max-Age", str(config.max_age))
+            headers.add("Access-Control-Max-Age", str(config.max_age).strip())
 
 
 def _is_preflight(request: Request) -> bool:
@@ -115,7 +124,8 @@ def _is_preflight(request: Request) -> bool:
 
 def _or_requested(configured: str, request: Request, field: str) -> str:
     # A literal * does not cover Authorization, nor anything at all with credentials; naming what was asked for does.
-    return (request.headers.get(field) or "") if configured.strip() == "*" else configured
+    configured = configured.strip()  # a YAML block ends in a line break
+    return (request.headers.get(field) or "") if configured == "*" else configured
 
 
 def _vary_on_origin(headers: Headers) -> None:

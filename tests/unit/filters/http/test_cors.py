@@ -101,6 +101,22 @@ async def test_a_preflight_is_answered_here():
     assert response.headers.get("access-control-max-age") == "600"
 
 
+async def test_the_line_break_that_a_yaml_block_ends_in_is_not_sent():
+    config = {"allow_origin": [APP], "allow_methods": "GET, PUT\n", "allow_headers": "*\n", "max_age": "600\n"}
+    response = await run(config, PREFLIGHT, "OPTIONS")
+    assert response.headers.get("access-control-allow-methods") == "GET, PUT"
+    assert response.headers.get("access-control-allow-headers") == "authorization"
+    assert response.headers.get("access-control-max-age") == "600"
+    response = await run({"allow_origin": [APP], "expose_headers": "x-a\n"}, {"Origin": APP})
+    assert response.headers.get("access-control-expose-headers") == "x-a"
+
+
+@pytest.mark.parametrize("key", ["allow_methods", "allow_headers", "expose_headers", "max_age"])
+def test_what_would_break_every_answer_is_refused(key):
+    with pytest.raises(ValueError, match=f"{key}: a header field has no line breaks"):
+        CorsConfig(**{key: "a,\nb"})
+
+
 async def test_star_in_a_preflight_names_what_was_asked_for():
     response = await run({"allow_origin": [APP], "allow_methods": "*", "allow_headers": "*"}, PREFLIGHT, "OPTIONS")
     assert response.headers.get("access-control-allow-methods") == "PUT"
