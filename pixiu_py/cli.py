@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixiu_py import __version__, cli_books
-from pixiu_py.output import put
+from pixiu_py.output import open_standard_streams, put
 from pixiu_py.settings import LOG_FORMATS, LOG_LEVELS, Settings
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ MAX_WORKERS = 1024
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run one command and return its exit code. Exits itself for ``--help``, ``--version`` and wrong usage."""
+    open_standard_streams()
     parsed = _parser(environ).parse_args(arguments)
     parsed.environ = environ
     code: int = parsed.command(parsed)

@@ -6,6 +6,19 @@ import os
 import sys
 
 
+def open_standard_streams() -> None:
+    """Where a process was started without them, the next files would take their places, and their lines."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for the life of the process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - likewise
+
+
 def put(text: str) -> int:
     """Print ``text`` on standard output; the exit code. A reader that has seen enough, such as ``head``, is no fault."""
     try:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -210,6 +210,31 @@ async def test_signal_ends_a_start_that_takes_long(tmp_path: Path, free_port: in
             assert await running.wait() == 0
     assert printed.count(b"closed") == int(workers)
     assert b"Traceback" not in printed
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_log_that_cannot_be_written_changes_nothing(tmp_path: Path, free_port: int, workers: str) -> None:
+    """On a full disk, or to a reader that is gone: bad requests are answered, and the end is one in order."""
+    config = tmp_path / "conf.yaml"
+    config.write_text(on_port(free_port, llm_conf()))
+    command = [sys.executable, "-m", "pixiu_py", "gateway", "start", "-c", str(config), "-m", workers]
+    with open("/dev/full", "wb") as full:
+        running = await asyncio.create_subprocess_exec(*command, stdout=full, stderr=full, start_new_session=True)
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                with suppress(OSError):  # nothing tells when it listens
+                    async with Client(free_port) as client:
+                        await client.send(b"GARBAGE\r\n\r\n")
+                        assert (await client.read_rest()).startswith(b"HTTP/1.1 400 ")
+                        break
+                await asyncio.sleep(0.05)
+            running.send_signal(signal.SIGTERM)
+            assert await running.wait() == 0
+    finally:
+        if running.returncode is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            await running.wait()
 
 
 async def test_failed_bind_is_fatal(tmp_path: Path) -> None:

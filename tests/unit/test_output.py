@@ -43,3 +43,18 @@ def test_disk_that_is_full_is_told_in_a_line(command: list[str], tmp_path: Path)
         assert run(command, full, tmp_path) == (1, "standard output: No space left on device\n")
     finally:
         os.close(full)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_not_there_go_nowhere(closed: str, tmp_path: Path) -> None:
+    """Else the first files that are opened would be taken for them."""
+    marker = tmp_path / "marker"
+    program = (
+        "import os, sys; from pixiu_py.output import open_standard_streams as fill; fill();"
+        "print('out'); print('err', file=sys.stderr); fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY);"
+        "os.write(fd, b'%d' % (fd > 2))"
+    )
+    command = [sys.executable, "-c", program, str(marker)]
+    done = subprocess.run(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command], check=False)
+    assert done.returncode == 0
+    assert marker.read_text() == "1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator
@@ -80,3 +81,14 @@ def test_libraries_log_into_the_same_stream(capsys: pytest.CaptureFixture[str]) 
     logging.getLogger("asyncio").info("chatter")
     (row,) = logged(capsys)
     assert "slow callback" in row
+
+
+def test_line_that_cannot_be_written_is_lost_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's work ends for a disk that is full; what can be written again is."""
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        configure("info", "json")
+        structlog.get_logger("x").info("hello")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
