@@ -107,12 +107,25 @@ class HttpsListener(HttpListener):
     def _tls(self) -> ssl.SSLContext:
         folder = Path(self.config.address.socket_address.certs_dir)
         for certificate, key in CERTIFICATES:
-            if (folder / certificate).exists():
-                context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-                context.set_alpn_protocols(["http/1.1"])
-                try:
-                    context.load_cert_chain(folder / certificate, folder / key)
-                except (OSError, ssl.SSLError) as error:
-                    raise StartError(f"{self.config.name}: cannot load {folder / certificate}: {error}") from error
-                return context
+            try:
+                if (folder / certificate).exists():
+                    return _context(folder / certificate, folder / key)
+            except OSError as error:  # those of TLS among them, which name no file
+                place = error.filename or f"{folder / certificate} and {key}"
+                reason = error.strerror if error.filename else error
+                raise StartError(f"{self.config.name}: cannot load {place}: {reason}") from error
         raise StartError(f"{self.config.name}: {folder} holds neither tls.crt nor cert.pem")
+
+
+def _context(certificate: Path, key: Path) -> ssl.SSLContext:
+    for path in (certificate, key):
+        with path.open("rb"):  # an error of this tells which it was
+            pass
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(certificate, key, password=_no_password)
+    return context
+
+
+def _no_password() -> str:
+    raise OSError("the key is encrypted, and nobody is asked for its password")

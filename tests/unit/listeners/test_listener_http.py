@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
+import errno
 import socket
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pixiu_py.config.model import Address, HttpServerConfig, Listener, SocketAddress
 from pixiu_py.errors import StartError
@@ -95,3 +100,38 @@ async def test_https_without_a_usable_certificate_does_not_start(tmp_path: Path,
     with pytest.raises(StartError, match=r"tls\.crt"):
         await running.start()
     await running.close()
+
+
+async def test_https_tells_which_file_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "tls.crt").write_text("certificate")
+    with pytest.raises(StartError, match=r"test: cannot load .*/tls\.key: No such file or directory$"):
+        await listener(cls=HttpsListener, certs=str(tmp_path)).start()
+
+
+async def test_https_with_a_folder_that_may_not_be_read_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a user's of its own is not allowed to look where root keeps certificates."""
+
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    with pytest.raises(StartError, match=r"test: cannot load .*/tls\.crt: Permission denied$"):
+        await listener(cls=HttpsListener, certs=str(tmp_path)).start()
+
+
+async def test_https_with_an_encrypted_key_asks_nobody(tmp_path: Path) -> None:
+    """A service has nobody to ask, and each worker would."""
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    certificate = builder.sign(key, hashes.SHA256())
+    (tmp_path / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "tls.key").write_bytes(pem)
+    with pytest.raises(StartError, match="the key is encrypted, and nobody is asked for its password"):
+        await listener(cls=HttpsListener, certs=str(tmp_path)).start()
