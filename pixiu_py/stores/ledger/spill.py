@@ -19,6 +19,11 @@ from pixiu_py.stores.ledger.record import UsageRecord
 _LINE = msgspec.json.Decoder(UsageRecord)
 
 
+def can_spill(path: str) -> bool:
+    """Whether files can be made beside ``path``, as far as can be told."""
+    return os.access(Path(path).parent, os.W_OK | os.X_OK)
+
+
 def spill(path: str, records: Iterable[UsageRecord]) -> Path:
     """Write records into a new file beside ``path`` and return it. Raises ``OSError``."""
     file = Path(f"{path}.{uuid4().hex}")

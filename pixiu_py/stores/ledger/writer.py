@@ -21,7 +21,7 @@ from pixiu_py.observability.metrics import Metrics
 from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.ledger.base import Ledger, WriterConfig
 from pixiu_py.stores.ledger.record import UsageRecord
-from pixiu_py.stores.ledger.spill import read_spilled, spill, spilled
+from pixiu_py.stores.ledger.spill import can_spill, read_spilled, spill, spilled
 from pixiu_py.tasks import Tasks
 
 log = structlog.get_logger("pixiu_py.stores.ledger")
@@ -59,6 +59,10 @@ class UsageWriter:
         """Begin to write."""
         self._writing = self._tasks.spawn(self._write(), "write")
         if self._config.spill:
+            if not can_spill(self._config.spill):
+                log.warning(
+                    "usage could not be kept for the next start: no files can be made there", spill=self._config.spill
+                )
             _ = self._tasks.spawn(self._recover(), "recover")
         if self._config.keep:
             _ = self._tasks.spawn(self._prune(), "prune")

@@ -154,11 +154,25 @@ async def test_what_cannot_be_written_before_the_end_is_written_after_the_next_s
 
 
 async def test_a_place_that_takes_nothing_loses_what_waits(tmp_path: Path) -> None:
-    writer, ledger = made(batch_size=1, close_timeout=0.01, spill=str(tmp_path / "nowhere" / "usage"))
-    ledger.fails = True
-    writer.add(record())
-    await writer.close()
+    """It is told at the start, when something can be done about it, and again when it is too late."""
+    with capture_logs() as logs:
+        writer, ledger = made(batch_size=1, close_timeout=0.01, spill=str(tmp_path / "nowhere" / "usage"))
+        ledger.fails = True
+        writer.add(record())
+        await writer.close()
     assert writer.dropped == 1
+    told = [entry["event"] for entry in logs if "for the next start" in entry["event"]]
+    assert [event.partition(":")[0] for event in told] == [
+        "usage could not be kept for the next start",
+        "usage cannot be kept for the next start",
+    ]
+
+
+async def test_a_place_that_takes_files_is_nothing_to_tell(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        writer, _ = made(spill=str(tmp_path / "usage"))
+        await writer.close()
+    assert logs == []
 
 
 async def test_a_file_that_is_none_of_ours_stops_nobody(tmp_path: Path) -> None:
