@@ -94,7 +94,7 @@ class DownstreamConnection(RequestHandler):
         """Take the connection, unless there are too many."""
         manager = self._manager
         if manager is not None and manager.full:
-            log.warning("connection refused: max_connections reached", limit=manager.max_connections)
+            manager.tell_full()
             self._manager = None
             transport.abort()  # type: ignore[attr-defined]
             return

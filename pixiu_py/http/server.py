@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from aiohttp import web
 
 from pixiu_py.http.connection import DownstreamConnection
 from pixiu_py.http.known_head import HeadMemory, KnownHeads
+from pixiu_py.observability.seldom import Seldom
 
 if TYPE_CHECKING:
     from aiohttp.web_protocol import RequestHandler
 
     from pixiu_py.http.connection import Handler
+
+
+log = structlog.get_logger("pixiu_py.http")
 
 
 class DownstreamServer(web.Server):
@@ -27,6 +33,7 @@ class DownstreamServer(web.Server):
         self._handler = handler
         self._options = kwargs
         self.max_connections = max_connections
+        self._refused = Seldom(time.monotonic)
         self._all_closed: asyncio.Event | None = None
         self._heads = KnownHeads()
 
@@ -45,6 +52,12 @@ class DownstreamServer(web.Server):
             auto_decompress=False,
             **self._options,
         )
+
+    def tell_full(self) -> None:
+        """Say that connections are turned away, and how many, once in a while: there may be very many of them."""
+        count = self._refused.happened()
+        if count:
+            log.warning("connection refused: max_connections reached", limit=self.max_connections, refused=count)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """A connection has closed; it counts until its handler has ended too."""
