@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
 
+from pixiu_py.observability.seldom import Seldom
 from pixiu_py.stores.base import StoreError
 from pixiu_py.stores.promptcache.base import PrefixIndex, Scope
 from pixiu_py.tasks import Tasks
@@ -38,6 +40,7 @@ class Commits:
         self._clock = clock
         self._results = results
         self._tasks = Tasks("prompt cache commits", most + 1)
+        self._lost = Seldom(time.monotonic)
         #: By scope, what is being committed.
         self._under_way: dict[Scope, set[asyncio.Task[None]]] = {}
 
@@ -77,7 +80,9 @@ class Commits:
             self._results("timeout")
         except StoreError as error:
             self._results("failed")
-            log.warning("prompt cache: a commit was lost", error=str(error))
+            lost = self._lost.happened()
+            if lost:
+                log.warning("prompt cache: commits were lost", lost=lost, error=str(error))
         else:
             self._results("ok")
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from pixiu_py.filters.llm.promptcache import commit
 from pixiu_py.filters.llm.promptcache.classify import Outcome
@@ -56,12 +57,16 @@ async def test_nothing_earned_is_nothing_to_do(outcome: Outcome) -> None:
 
 
 async def test_what_fails_is_counted_and_forgotten() -> None:
+    """Each is counted, but not each told: an index that is away fails for every request."""
     index, results = Index(), list[str]()
     index.fails = True
     it = commits(index, results)
-    it.submit(EARNED)
-    await it.close()
-    assert results == ["failed"]
+    with capture_logs() as logs:
+        for _ in range(5):
+            it.submit(EARNED)
+        await it.close()
+    assert results == ["failed"] * 5
+    assert [(entry["event"], entry["lost"]) for entry in logs] == [("prompt cache: commits were lost", 1)]
 
 
 async def test_what_takes_too_long_is_given_up() -> None:
