@@ -20,13 +20,13 @@ from pixiu_py.workers import pause
 PATIENCE = 20.0
 ROOT = Path(__file__).parents[2]
 
-#: ``serve`` of a worker that tells its number and waits until it is told to end.
+#: ``serve`` of a worker that tells its number and waits until it is told to end, were that at once.
 WAITING = """
 def serve(line):
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(CODE))
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     say(os.getpid())
-    while True:
-        signal.pause()
+    signal.sigwait([signal.SIGTERM])
+    os._exit(CODE)
 """
 
 
