@@ -11,11 +11,13 @@ import re
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n").match
 #: Chunks below this size, framing included, are recognised by their first line.
 SHORT = 4096
+#: And from this size on: of shorter data, what is looked for at its end could be the end of the first line.
+SHORTEST = 3
 
 
 def _short_chunks() -> tuple[tuple[bytes, int, int], ...]:
     table = [(b"none has this length", 0, 0)] * SHORT
-    for size in range(1, SHORT):
+    for size in range(SHORTEST, SHORT):
         line = b"%x\r\n" % size
         length = len(line) + size + 2
         if length < SHORT:

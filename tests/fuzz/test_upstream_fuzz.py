@@ -192,7 +192,7 @@ def test_passages_are_used() -> None:
             super().__init__()
             sinks.append(self)
 
-    pieces = [STREAM + b"1\r\na\r\n", b"1\r\nb\r\n", b"1\r\nc\r\n", b"A\r\n0123456789\r\n", b"1\r\nd\r\n", LAST]
+    pieces = [STREAM + b"1\r\na\r\n", b"1\r\nb\r\n", b"3\r\nccc\r\n", b"A\r\n0123456789\r\n", b"3\r\nddd\r\n", LAST]
     asyncio.run(run(UpstreamConnection, Kept, [pieces]))
     (sink,) = sinks
-    assert (sink.content, sink.passed) == (b"abc0123456789d", 2)
+    assert (sink.content, sink.passed) == (b"abccc0123456789ddd", 2)

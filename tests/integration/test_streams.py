@@ -91,6 +91,18 @@ async def test_broken_stream_ends_with_an_error_event(gateway: StartGateway, how
         assert (await running.wait_log())[0]["end"] not in ("complete", "")
 
 
+async def test_empty_lines_between_events_do_not_hide_the_error(gateway: StartGateway) -> None:
+    """A lone line end that keeps the connection alive is no torn event, though its chunk ends like a whole one."""
+    for line in (b"\n", b"\r\n"):
+        events = [event.replace(b"\n", line) for event in bodies.chat_events("a", 4)[:4]]
+        async with Upstream([stream([*events, line, line], then="close")]) as upstream:
+            running = await gateway(llm_conf(endpoint(upstream)))
+            reply = await running.chat(stream=True)
+            assert reply.complete
+            assert reply.body.startswith(b"".join(events))
+            assert reply.body.count(b'data: {"error"') == 1
+
+
 async def test_broken_event_does_not_swallow_the_error(gateway: StartGateway) -> None:
     """A stream cut in the middle of an event: the half event does not run into the error event."""
     async with Upstream([stream([bodies.chunk_event("a"), b'data: {"half'], then="close")]) as upstream:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from pixiu_py.http.passage import Passage
+from pixiu_py.upstream.chunks import SHORT_CHUNKS, SHORTEST
 
 
 def passage() -> Passage:
@@ -32,3 +35,16 @@ def test_latest_chunks_come_in_their_order_and_without_their_framing() -> None:
     assert way.latest() == [b"a"]
     way.third, way.second, way.last = b"2\r\nx\n\r\n", b"1\r\nb\r\n", b"1\r\nc\r\n"
     assert way.latest() == [b"x\n", b"b", b"c"]
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\n\r\n", b"\r\r"])
+def test_end_of_an_event_is_never_found_in_the_framing(end: bytes) -> None:
+    """``1 CRLF LF CRLF`` ends like an event in its framing: chunks that are shorter than an end are not in the table."""
+    way = passage()
+    way.only(end)
+    assert len(end) <= SHORTEST
+    for size in range(SHORTEST, 20):
+        framed = b"%x\r\n%b\r\n" % (size, end[-1:] * (size - len(end)) + end)
+        line, begin, known = SHORT_CHUNKS[len(framed)]
+        assert (framed[:begin], known) == (line, size)
+        assert begin - way.cut <= len(framed)

@@ -250,15 +250,15 @@ class Client:
 
 
 async def passing(peer: Peer) -> tuple[UpstreamConnection, Client, asyncio.Task[None]]:
-    """A response whose chunks have begun to go past the sink: a to it, the others in their framing."""
+    """A response whose chunks have begun to go past the sink: one to it, the others in their framing."""
     connection = await peer.ask()
     client = Client()
     peer.send(CHUNKED)
     piping = start((await response_to(connection, idle=PATIENCE)).pipe(client))
     await asyncio.sleep(0)
-    for letter in (b"a", b"b", b"c"):
-        connection.data_received(chunk(letter))
-    assert client.sent == b"a" + chunk(b"b") + chunk(b"c")
+    for word in (b"one", b"two", b"three"):
+        connection.data_received(chunk(word))
+    assert client.sent == b"one" + chunk(b"two") + chunk(b"three")
     return connection, client, piping
 
 
@@ -270,8 +270,8 @@ async def test_chunk_that_passes_the_sink_is_counted_and_prolongs_the_limit(peer
     assert connection._deadline.moved
     connection.data_received(LAST_CHUNK)
     await asyncio.wait_for(piping, PATIENCE)
-    assert client.sent == b"a" + chunk(b"b") + chunk(b"c") + chunk(b"four") + b"."
-    assert client.exchange.bytes_sent == 6
+    assert client.sent == b"one" + chunk(b"two") + chunk(b"three") + chunk(b"four") + b"."
+    assert client.exchange.bytes_sent == 12
     assert peer.owner.released == [connection]
 
 
@@ -294,10 +294,10 @@ async def test_nothing_passes_to_a_client_that_has_gone(peer: Peer) -> None:
     """The sink is asked, and says so."""
     connection, client, piping = await passing(peer)
     client.closing = True
-    connection.data_received(chunk(b"x"))
+    connection.data_received(chunk(b"more"))
     with pytest.raises(ClientGone):
         await asyncio.wait_for(piping, PATIENCE)
-    assert client.exchange.bytes_sent == 2
+    assert client.exchange.bytes_sent == 8
     await peer.lost()
 
 
