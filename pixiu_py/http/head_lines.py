@@ -5,6 +5,7 @@ Pure. Nearly all of them have been made before: for the status, for the second, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
@@ -19,6 +20,8 @@ _STATUS_LINES = {
     for status in HTTPStatus
     for reason in (status.phrase, "")
 }
+#: What no reason phrase has (RFC 9112 section 4); aiohttp's parser takes it of an endpoint.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @lru_cache(maxsize=2)
@@ -30,7 +33,7 @@ def date_line(second: int) -> bytes:
 def status_line(status: int, reason: str) -> bytes:
     """The first line of a response, with the endpoint's reason phrase if it gave one."""
     usual = _STATUS_LINES.get((status, reason))
-    return usual if usual is not None else b"HTTP/1.1 %d %b\r\n" % (status, encode(reason))
+    return usual if usual is not None else b"HTTP/1.1 %d %b\r\n" % (status, _CONTROL.sub(b" ", encode(reason)))
 
 
 class Relayed:

@@ -50,8 +50,11 @@ _KINDS = {
 # A name may have 64 KiB, so that there is not room for many.
 @lru_cache(maxsize=256)
 def kind_of(name: bytes) -> int:
-    """What the field ``name`` is to a gateway. Remembered: the same few names come in every message."""
-    return _KINDS.get(name.lower(), PLAIN)
+    """What the field ``name`` is to a gateway. Remembered: the same few names come in every message.
+
+    A space may stand behind it: aiohttp's parser takes ``Content-Length : 5`` of an endpoint, and means it (RFC 9112 §5.1).
+    """
+    return _KINDS.get(name.rstrip(b" ").lower(), PLAIN)
 
 
 #: Asks for a body as it is.

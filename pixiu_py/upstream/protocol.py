@@ -18,7 +18,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from pixiu_py.errors import PixiuError, UpstreamError, UpstreamProtocolError, UpstreamReset
 from pixiu_py.upstream.chunks import head_size, whole_chunks
 from pixiu_py.upstream.deadline import Deadline
-from pixiu_py.upstream.response_head import ResponseHead
+from pixiu_py.upstream.response_head import ResponseHead, has_other
 
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
@@ -158,6 +158,10 @@ class ResponseProtocol(BaseProtocol):
             return  # interim: it concerns this hop, or tells nothing a client waits for
         if self._head is not None:
             self.fail(UpstreamProtocolError("two responses to one request"))
+            return
+        codings = message.headers.getall("Transfer-Encoding", ())
+        if codings and has_other(codings):
+            self.fail(UpstreamProtocolError("the response has a transfer coding that is not known here"))
             return
         self._head = ResponseHead(message)
         self._was_chunked = message.chunked

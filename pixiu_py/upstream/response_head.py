@@ -7,8 +7,11 @@ parser is spared a head whose other bytes it has seen before, when the whole ans
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
+
+from aiohttp import HttpVersion11
 
 from pixiu_py.http.head_pattern import checks_of, pattern_of
 from pixiu_py.http.headers import DATE, kind_of
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 #: An endpoint whose heads differ each time is not learnt from after so many in vain.
 _TRIES = 3
+
+#: Transfer codings that the parser takes off; the second is none, and was a name for that.
+_CODINGS = frozenset(("chunked", "identity", ""))
 
 _is_date = re.compile(rb"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT").fullmatch
 
@@ -40,13 +46,20 @@ class ResponseHead(MessageHead):
         self.length = content_length(message)
         self.chunked: bool = message.chunked
         #: The connection serves no other request.
-        self.closes: bool = message.should_close
+        self.closes: bool = message.should_close or (
+            message.chunked and message.version < HttpVersion11
+        )  # RFC 9112 §6.1
         headers = message.headers
         #: An event stream that can be read: a compressed one is passed on unseen.
         self.is_event_stream = (
             headers.get("Content-Type", "").lower().startswith("text/event-stream")
             and "Content-Encoding" not in headers
         )
+
+
+def has_other(codings: Sequence[str]) -> bool:
+    """True when a body has a transfer coding that nobody takes off, and that would not be told to the client."""
+    return not _CODINGS.issuperset([coding.lower() for coding in codings])
 
 
 def content_length(message: RawResponseMessage) -> int | None:

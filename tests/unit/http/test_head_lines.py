@@ -20,6 +20,7 @@ ID = (b"X-Request-Id", b"r")
         (200, "Fine", b"HTTP/1.1 200 Fine\r\n"),
         (299, "", b"HTTP/1.1 299 \r\n"),
         (404, "é", b"HTTP/1.1 404 \xc3\xa9\r\n"),
+        (200, "a\0b\x7f\tc", b"HTTP/1.1 200 a b \tc\r\n"),
     ],
 )
 def test_status_line(status: int, reason: str, line: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from pixiu_py.http.headers import HOP, PLAIN, Headers, Raw, decode, encode, kind_of
+from pixiu_py.http.headers import HOP, LENGTH, PLAIN, Headers, Raw, decode, encode, kind_of
 from pixiu_py.http.received import Fields, received
 from pixiu_py.upstream.head import forwarded
 
@@ -118,6 +118,11 @@ def test_names_that_are_remembered_are_bounded() -> None:
     most = kind_of.cache_parameters()["maxsize"]
     assert most is not None
     assert most * 65_536 <= 2**24
+
+
+def test_space_behind_a_name_does_not_hide_what_it_is() -> None:
+    """aiohttp's parser keeps it in the names of an endpoint's framing fields, and heeds them (RFC 9112 section 5.1)."""
+    assert (kind_of(b"Content-Length "), kind_of(b"Transfer-Encoding  ")) == (LENGTH, HOP)
 
 
 def parsed(*raw: tuple[bytes, bytes]) -> Headers:

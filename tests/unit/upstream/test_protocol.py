@@ -58,9 +58,12 @@ async def test_interim_responses_are_not_the_answer() -> None:
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         b"HTTP/1.1 000 Oh\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],
-    ids=["no HTTP", "no length", "no status", "two answers"],
+    ids=["no HTTP", "no length", "no status", "gzip, chunked", "chunked, gzip", "gzip", "two answers"],
 )
 async def test_what_is_no_response_ends_the_connection(data: bytes) -> None:
     reading = Reading()

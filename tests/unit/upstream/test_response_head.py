@@ -12,7 +12,14 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpResponseParser
 from multidict import CIMultiDict
 
-from pixiu_py.upstream.response_head import LONGEST_KNOWN, KnownResponses, ResponseHead, ResponseMemory, content_length
+from pixiu_py.upstream.response_head import (
+    LONGEST_KNOWN,
+    KnownResponses,
+    ResponseHead,
+    ResponseMemory,
+    content_length,
+    has_other,
+)
 
 HEAD = b"HTTP/1.1 200 OK\r\ndate: Sat, 01 Jan 2022 00:00:%b GMT\r\nServer: s\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n"
 PLAIN = b"HTTP/1.1 200 Fine\r\nContent-Length: %d\r\n\r\n"
@@ -28,6 +35,25 @@ def test_length_is_what_is_declared(declared: str, length: int | None) -> None:
     assert content_length(message(Content_Length=declared)) == length
 
 
+@pytest.mark.parametrize("codings", [["chunked"], ["Chunked"], ["identity"], [""], ["chunked", "chunked"]])
+def test_codings_that_are_taken_off(codings: list[str]) -> None:
+    assert not has_other(codings)
+
+
+@pytest.mark.parametrize("codings", [["gzip"], ["gzip, chunked"], ["chunked", "gzip"], ["xchunked"]])
+def test_coding_that_stays_on_is_seen(codings: list[str]) -> None:
+    """The client would not be told of it (RFC 9112 section 6.1)."""
+    assert has_other(codings)
+
+
+@pytest.mark.parametrize(("version", "closes"), [(b"1.1", False), (b"1.0", True)])
+async def test_old_chunked_answer_is_the_last_one(version: bytes, closes: bool) -> None:
+    """RFC 9112 section 6.1: its framing may have been meant for somebody else."""
+    data = b"HTTP/%b 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n" % version
+    ((parsed, _),), _, _ = Connection().parser.feed_data(data)
+    assert ResponseHead(parsed).closes is closes
+
+
 def test_chunked_body_has_no_length() -> None:
     chunked = message(Content_Length="5")
     chunked.chunked = True
@@ -40,7 +66,7 @@ class Connection:
     def __init__(self, shared: KnownResponses | None = None) -> None:
         self.memory = ResponseMemory(shared if shared is not None else KnownResponses())
         loop = asyncio.get_running_loop()
-        self._parser = HttpResponseParser(
+        self.parser = HttpResponseParser(
             BaseProtocol(loop), loop, 2**16, max_line_size=65536, max_field_size=65536, read_until_eof=True
         )
 
@@ -48,7 +74,7 @@ class Connection:
         """What was recognised; None when the parser had to take it."""
         found = self.memory.find(data)
         if found is None:
-            ((parsed, payload),), _, _ = self._parser.feed_data(data)
+            ((parsed, payload),), _, _ = self.parser.feed_data(data)
             self.memory.parsed(data, ResponseHead(parsed), payload)
         return found
 
