@@ -20,6 +20,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from pixiu_py.http.local_reply import local_reply
+from pixiu_py.http.request_fault import fault
 from pixiu_py.http.request_head import RequestHead
 from pixiu_py.http.tunnel import Tunnel
 from pixiu_py.http.upload import Upload
@@ -215,14 +216,19 @@ class DownstreamConnection(RequestHandler):
         self._heads.parser_renewed()
 
     def _next_parsed(self) -> RawRequest | None:
-        """The next request from aiohttp's parser; None when it could not be parsed and has been refused."""
+        """The next request from aiohttp's parser; None when it has been refused."""
         message, payload = self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
         if isinstance(message, _ErrInfo):
-            self._refuse(message)
+            error = message.exc
+            self._refuse(431 if isinstance(error, LineTooLong) else message.status, type(error).__name__, _why(error))
+            return None
+        refused = fault(message)
+        if refused is not None:
+            self._refuse(refused.status, "Fault", refused.why)
             return None
         return RawRequest(RequestHead(message), payload, self)
 
@@ -245,11 +251,9 @@ class DownstreamConnection(RequestHandler):
             return False
         return True
 
-    def _refuse(self, error: _ErrInfo) -> None:
-        """Answer a request that could not be parsed."""
-        status = 431 if isinstance(error.exc, LineTooLong) else error.status
-        why = _why(error.exc)
-        log.info("malformed request", peer=str(self.peername), error=type(error.exc).__name__, why=why)
+    def _refuse(self, status: int, error: str, why: str) -> None:
+        """Answer a request that could not be parsed, or should not have been."""
+        log.info("malformed request", peer=str(self.peername), error=error, why=why)
         if self.transport is not None:
             self.transport.write(_refusal(status, why))
 
@@ -283,7 +287,7 @@ def _why(error: BaseException) -> str:
 
 def _refusal(status: int, why: str) -> bytes:
     """A whole response for a request that never became an exchange."""
-    response = local_reply(status, "" if status >= 500 else why)
+    response = local_reply(status, "" if status == 500 else why)
     body = response.body if isinstance(response.body, bytes) else b""
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
     return b"%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (head.encode("ascii"), len(body), body)

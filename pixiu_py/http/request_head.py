@@ -11,6 +11,9 @@ from pixiu_py.http.received import Received, received
 if TYPE_CHECKING:
     from aiohttp.http import RawRequestMessage
 
+#: How the names of HTTP's other versions begin, as protocols to switch to.
+_HTTP = ("h2", "h3", "http")
+
 
 class RequestHead(MessageHead):
     """What the parser made of a request head."""
@@ -40,11 +43,11 @@ class RequestHead(MessageHead):
         #: Declared bytes of the body; None for a chunked one.
         self.length = None if message.chunked else int(declared) if declared else 0
         #: Protocol that the client wants to switch to, or empty.
-        self.upgrade = message.headers.get("Upgrade", "").lower() if message.upgrade else ""
+        self.upgrade = _offered(message.headers.get("Upgrade", "")) if message.upgrade else ""
         # A client whose upgrade was declined may have sent the other protocol's bytes already.
         self.keeps_alive = not (message.should_close or message.upgrade)
-        #: The client may wait to be told to send its body.
-        self.expects = "Expect" in message.headers
+        #: The client may wait to be told to send its body. An old one would take that for the answer (RFC 9110 §10.1.1).
+        self.expects = "Expect" in message.headers and message.version >= (1, 1)
         #: A table of routes, the fields for which it has found a route (None: whatever they are), and that route. Only where
         #: nothing else decides.
         self.route: tuple[Any, Received | None, Any] | None = None
@@ -55,9 +58,20 @@ class RequestHead(MessageHead):
         self.target = url.raw_path_qs
         if url.raw_authority:
             headers = Headers(self.fields.raw)
-            headers.set("Host", url.raw_authority)
+            headers.set(
+                "Host", url.raw_authority.rpartition("@")[2]
+            )  # who the client is, is nothing of the host's name
             self.fields = Received(headers.raw)
 
     def headers(self) -> Headers:
         """The fields, for one request to change."""
         return self.fields.headers()
+
+
+def _offered(protocols: str) -> str:
+    """The protocols that a client offers to switch to, but for other versions of HTTP.
+
+    Whoever spoke one of those through the gateway would ask the endpoint for anything, past all routes and filters.
+    """
+    names = [name.strip() for name in protocols.lower().split(",")]
+    return ", ".join([name for name in names if name and not name.startswith(_HTTP)])

@@ -97,11 +97,6 @@ def endpoint_credentials(endpoint: Endpoint, client: bytes) -> bytes:
     return client if endpoint.client_auth == "pass" else b""
 
 
-def upstream_target(endpoint: Endpoint, target: str) -> bytes:
-    """The request target at an endpoint: the client's, behind the endpoint's path prefix."""
-    return encode(endpoint.path_prefix + target if endpoint.path_prefix else target)
-
-
 def request_head(
     method: str,
     endpoint: Endpoint,
@@ -111,7 +106,7 @@ def request_head(
     framing: bytes = b"",
     host: str = "",
 ) -> bytes:
-    """The bytes of a request head.
+    """The bytes of a request head. The target is the client's, behind the endpoint's path prefix.
 
     ``framing`` is the Content-Length, Transfer-Encoding or Upgrade lines of this message, ``host`` what to send in place of
     the endpoint's own Host.
@@ -119,7 +114,7 @@ def request_head(
     made = own(endpoint)
     return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%b\r\n" % (
         method.encode("ascii"),
-        upstream_target(endpoint, target),
+        encode(endpoint.path_prefix + target),
         encode(host) if host else made.host,
         _without(made.key_header, block) if made.key_header else block,
         credentials,

@@ -91,6 +91,15 @@ async def test_refused_upgrade_is_an_ordinary_response(gateway: StartGateway) ->
             await client.wait_closed_by_peer()
 
 
+async def test_other_versions_of_http_are_not_tunnelled(gateway: StartGateway) -> None:
+    """A client that spoke HTTP/2 to the endpoint would go past every route and filter: the offer stays here."""
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}
+    async with Upstream([respond(200)]) as upstream:
+        running = await gateway(http_conf(endpoint(upstream)))
+        assert (await running.request("GET", "/x", offer)).status == 200
+        assert not {b"upgrade", b"connection", b"http2-settings"} & set(upstream.request.names)
+
+
 async def test_slow_reader_slows_the_tunnel(gateway: StartGateway) -> None:
     """A tunnel has back-pressure too."""
 

@@ -38,6 +38,32 @@ async def test_absolute_form_becomes_origin_form() -> None:
     assert list(head.headers()) == [("Host", "b:81")]
 
 
+async def test_who_asks_is_no_part_of_the_host() -> None:
+    """A name and a password before it would be told to endpoints, and would hide the host from the routes."""
+    head = await head_of(b"GET http://user:secret@b:81/x HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert list(head.headers()) == [("Host", "b:81")]
+
+
+async def test_old_client_does_not_wait_to_be_told_to_send() -> None:
+    """RFC 9110 section 10.1.1: it would take the interim response for the answer."""
+    assert not (await head_of(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")).expects
+
+
+@pytest.mark.parametrize(
+    ("offered", "upgrade"),
+    [
+        (b"h2c", ""),
+        (b"H2C, websocket", "websocket"),
+        (b"HTTP/2.0", ""),
+        (b"websocket,  irc/6.9,", "websocket, irc/6.9"),
+    ],
+)
+async def test_other_version_of_http_is_not_offered(offered: bytes, upgrade: str) -> None:
+    """Whoever spoke it through the gateway would go past its routes and filters."""
+    head = await head_of(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: " + offered + b"\r\n\r\n")
+    assert (head.upgrade, head.keeps_alive) == (upgrade, False)
+
+
 @pytest.mark.parametrize(
     ("fields", "keeps", "upgrade", "expects"),
     [

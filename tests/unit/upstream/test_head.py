@@ -7,7 +7,7 @@ import pytest
 from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.config.types import Secret
 from pixiu_py.http.received import Shape
-from pixiu_py.upstream.head import Forwarded, endpoint_credentials, request_head, upstream_target
+from pixiu_py.upstream.head import Forwarded, endpoint_credentials, request_head
 
 MINE = b"Authorization: Bearer mine\r\n"
 
@@ -83,7 +83,7 @@ def test_client_cannot_add_to_a_header_that_carries_the_key() -> None:
 @pytest.mark.parametrize(
     ("prefix", "target", "sent"),
     [
-        ("", "/a%2Fb?q=%20#f", b"/a%2Fb?q=%20#f"),
+        ("", "/a%2Fb?q=%20", b"/a%2Fb?q=%20"),
         ("/v2", "/a?b", b"/v2/a?b"),
         ("", "/caf\udce9", b"/caf\xe9"),
         ("", "/é", b"/\xc3\xa9"),
@@ -91,7 +91,8 @@ def test_client_cannot_add_to_a_header_that_carries_the_key() -> None:
 )
 def test_target_is_sent_as_it_was_written(prefix: str, target: str, sent: bytes) -> None:
     """Behind the endpoint's prefix, byte for byte."""
-    assert upstream_target(make_endpoint(path_prefix=prefix), target) == sent
+    head = request_head("GET", make_endpoint(path_prefix=prefix), target, b"", b"")
+    assert head.split(b"\r\n")[0] == b"GET %b HTTP/1.1" % sent
 
 
 def test_whole_head() -> None:
