@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pixiu_py.http.body import Body, Sink
     from pixiu_py.http.exchange import Exchange
 
-#: Key in ``exchange.params`` under which a filter may name another cluster than the route's.
-ROUTE_CLUSTER = "route_cluster"
 #: Key in ``exchange.params`` under which a filter may name the Host to send upstream.
 UPSTREAM_HOST = "upstream_host"
 
@@ -79,10 +77,7 @@ class ProxyFilter(HttpFilter):
         await self.pools.close()
 
     def cluster(self, exchange: Exchange) -> Cluster:
-        """The exchange's cluster: the route's, unless a filter named another. Raises ``NoEndpoint``."""
-        override = exchange.params.get(ROUTE_CLUSTER)
-        if override is not None:
-            exchange.cluster = self.context.clusters.get(override)
+        """The exchange's cluster: the route's, unless a filter has put another there. Raises ``NoEndpoint``."""
         if exchange.cluster is None:
             raise NoEndpoint("the route has no cluster")
         return exchange.cluster

@@ -44,6 +44,11 @@ def whole(**more: Any) -> Action:
     return bodies.chat("a", usage=USAGE, **more)
 
 
+def counting(request: Any) -> Action:
+    """An engine that can be asked for tokens, too: there are always seven."""
+    return respond(body=b'{"tokens":[1,2,3,4,5,6,7]}') if request.target == "/tokenize" else whole()
+
+
 def events(*more: bytes, usage: Any = USAGE) -> list[bytes]:
     """A chat stream that tells its usage at its end."""
     last = bodies.event({"id": "c", "choices": [], "usage": usage})
@@ -359,14 +364,21 @@ async def test_a_tokenizer_that_does_not_answer_costs_the_cache_and_not_the_requ
 
 async def test_the_engine_that_serves_counts(gateway: StartGateway) -> None:
     """Through its own tokenizer, asked beside the request."""
-
-    def engine(request: Any) -> Action:
-        return respond(body=b'{"tokens":[1,2,3,4,5,6,7]}') if request.target == "/tokenize" else whole()
-
-    async with Upstream(engine) as upstream:
+    async with Upstream(counting) as upstream:
         running = await started(gateway, endpoint(upstream), tokenizer={"type": "endpoint"})
         assert split((await asked(running)).json()["usage"]) == (0, 7)
         assert split((await asked(running)).json()["usage"]) == (7, 0)
+
+
+async def test_a_canary_counts_its_own_tokens(gateway: StartGateway) -> None:
+    """A prompt is shown to nobody in the cluster that it was turned away from."""
+    async with Upstream(whole()) as main, Upstream(counting) as canary:
+        turned = http_filter("dgp.filter.http.traffic", traffics=[{"name": "new", "router": "/", "canary-weight": 100}])
+        clusters = [{"name": "new", "endpoints": [endpoint(canary)]}]
+        filters = [turned, prompt_cache(tokenizer={"type": "endpoint"})]
+        running = await gateway(llm_conf(endpoint(main), filters=filters, clusters=clusters))
+        assert split((await asked(running)).json()["usage"]) == (0, 7)
+    assert main.requests == []
 
 
 @plugin(Family.HTTP_FILTER, "test.models")

@@ -11,7 +11,6 @@ from msgspec import Meta, field
 from pixiu_py.config.types import Model, doc
 from pixiu_py.errors import StartError
 from pixiu_py.filters.base import Context, HttpFilter
-from pixiu_py.filters.proxy import ROUTE_CLUSTER
 from pixiu_py.http.exchange import Exchange
 from pixiu_py.registry import Family, plugin
 
@@ -97,11 +96,11 @@ class TrafficSplit(HttpFilter):
                 raise StartError(f"dgp.filter.http.traffic: there is no cluster {traffic.name!r}")
 
     def decode(self, exchange: Exchange) -> None:
-        """Name another cluster in the exchange, for the proxy to use: the route is shared and never changes."""
+        """Put another cluster into the exchange: the route is shared and never changes."""
         path = exchange.request.decoded_path
         split = next((split for router, split in self._splits if path.startswith(router)), None)
         if split is None:
             return
-        cluster = split.choose(exchange.request.headers.get(HEADER), self.context.random)
-        if cluster is not None:
-            exchange.params[ROUTE_CLUSTER] = cluster
+        name = split.choose(exchange.request.headers.get(HEADER), self.context.random)
+        if name is not None:
+            exchange.cluster = self.context.clusters.get(name)

@@ -11,7 +11,7 @@ import pytest
 
 from pixiu_py.clusters.endpoint import Endpoint
 from pixiu_py.errors import ClientGone, NoEndpoint, UpstreamReset, UpstreamTimeout
-from pixiu_py.filters.proxy import ROUTE_CLUSTER, ProxyConfig, ProxyFilter, TimedBody, no_endpoint
+from pixiu_py.filters.proxy import ProxyConfig, ProxyFilter, TimedBody, no_endpoint
 from pixiu_py.http.exchange import Attempt, Exchange
 from pixiu_py.upstream.attempt import Timeouts
 from pixiu_py.upstream.pool import PoolSettings
@@ -30,8 +30,7 @@ class Proxy(ProxyFilter):
 
 
 def make_proxy(**config: Any) -> Proxy:
-    clusters = SimpleNamespace(get={"other": SimpleNamespace(name="other")}.get)
-    return Proxy(ProxyConfig(**config), make_context(clusters=clusters))
+    return Proxy(ProxyConfig(**config), make_context())
 
 
 def served(proxy: Proxy) -> tuple[Exchange, Endpoint]:
@@ -58,23 +57,13 @@ async def test_limits_come_from_the_config() -> None:
     assert (proxy.timeouts, proxy.scheme, proxy.terminal) == (Timeouts(3.0, 4.0), "https", True)
 
 
-async def test_cluster_is_the_routes_unless_a_filter_names_another() -> None:
-    """The exchange then has that one, for those who look at it later."""
+async def test_cluster_is_the_one_of_the_exchange() -> None:
+    """The route's, or what a filter has put in its place; without one there is nobody to ask."""
     proxy, exchange = make_proxy(), make_exchange()
+    with pytest.raises(NoEndpoint):
+        proxy.cluster(exchange)
     exchange.cluster = own = SimpleNamespace(name="own")  # type: ignore[assignment]
     assert proxy.cluster(exchange) is own
-    exchange.params[ROUTE_CLUSTER] = "other"
-    assert proxy.cluster(exchange).name == "other"
-    assert exchange.cluster is not own
-
-
-@pytest.mark.parametrize("params", [{}, {ROUTE_CLUSTER: "no such"}])
-async def test_without_a_cluster_there_is_nobody_to_ask(params: dict[str, str]) -> None:
-    """None in the route, or a name that is not there."""
-    exchange = make_exchange()
-    exchange.params.update(params)
-    with pytest.raises(NoEndpoint):
-        make_proxy().cluster(exchange)
 
 
 async def test_endpoint_is_in_flight_while_it_serves() -> None:

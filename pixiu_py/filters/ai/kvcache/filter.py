@@ -25,7 +25,6 @@ from pixiu_py.filters.ai.kvcache.routing import Routing, Scorer
 from pixiu_py.filters.base import Context, HttpFilter
 from pixiu_py.filters.llm.model_name import named_model
 from pixiu_py.filters.llm.plan import PLAN, Plan, plan_of
-from pixiu_py.filters.proxy import ROUTE_CLUSTER
 from pixiu_py.registry import Family, plugin
 from pixiu_py.upstream.client import Client
 
@@ -150,8 +149,7 @@ class KvCache(HttpFilter):
         """The exchange's cluster; None also where nothing can be routed."""
         if exchange.request.method != "POST" or not exchange.request.body.exists:
             return None
-        override = exchange.params.get(ROUTE_CLUSTER)
-        return self.context.clusters.get(override) if override is not None else exchange.cluster
+        return exchange.cluster
 
     async def _document(self, exchange: Exchange) -> object:
         """The parsed body; None when it is no JSON or larger than is looked at. Raises what would end the request anyway."""

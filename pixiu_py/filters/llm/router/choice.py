@@ -10,10 +10,8 @@ from pixiu_py.errors import DownstreamError
 from pixiu_py.filters.llm.router.affinity import Affinity, Pin, Session
 from pixiu_py.filters.llm.router.conversation import Conversation, read_conversation
 from pixiu_py.filters.llm.router.inline import PREFERENCES, read_preferences
-from pixiu_py.filters.proxy import ROUTE_CLUSTER
 
 if TYPE_CHECKING:
-    from pixiu_py.clusters.cluster import Cluster
     from pixiu_py.filters.base import Context
     from pixiu_py.filters.llm.plan import Plan
     from pixiu_py.filters.llm.router.metered import Meter
@@ -62,7 +60,6 @@ class Chooser:
         affinity: Affinity | None,
     ) -> None:
         self._config = config
-        self._clusters = context.clusters
         self._deciders = deciders
         self._ranking = ranking
         self._affinity = affinity
@@ -85,7 +82,7 @@ class Chooser:
         choice = session.choice
         if choice is None or self._affinity is None:
             return None
-        cluster = self.cluster(exchange)
+        cluster = exchange.cluster
         if cluster is None or not cluster.serves(choice.models[0]):
             return None
         onward = self._affinity.again(session, head)
@@ -136,17 +133,12 @@ class Chooser:
         """The model that a name stands for."""
         return self._targets.get(model, model)
 
-    def cluster(self, exchange: Exchange) -> Cluster | None:
-        """Where the request goes."""
-        override = exchange.params.get(ROUTE_CLUSTER)
-        return exchange.cluster if override is None else self._clusters.get(override)
-
     def _wanted(self, exchange: Exchange, requested: str) -> str:
         """The model that is asked when no route matches: the requested one if there is such a thing, else the default."""
         default = self.resolve(self._config.default_model)
         if not requested:
             return default
-        cluster = self.cluster(exchange)
+        cluster = exchange.cluster
         return default if default and cluster is not None and not cluster.serves(requested) else requested
 
     async def _decide(self, document: Any, conversation: Conversation, wanted: str) -> Choice:
@@ -184,7 +176,7 @@ class Chooser:
 
     def _served(self, affinity: Affinity, session: Session, pin: Pin, exchange: Exchange) -> Session:
         """The session; without its pin if nobody serves that model any more, after a change of the file."""
-        cluster = self.cluster(exchange)
+        cluster = exchange.cluster
         return session if cluster is None or cluster.serves(pin.model) else affinity.released(session)
 
     def _held(self, affinity: Affinity, session: Session, conversation: Conversation | None = None) -> Choice | None:

@@ -101,7 +101,7 @@ class LlmRouter(HttpFilter):
             await self._choose(exchange)
             return None
         if request.method in ("GET", "HEAD") and self._listing.has(path):
-            return self._listing.answer(path, self.chooser.cluster(exchange))
+            return self._listing.answer(path, exchange.cluster)
         if self._affinity is not None:
             self._affinity.strip(request.headers)
         await self._rename(exchange)

@@ -10,7 +10,6 @@ from fakes.exchange import make_context, make_exchange
 
 from pixiu_py.errors import StartError
 from pixiu_py.filters.http.traffic import TrafficConfig, TrafficSplit
-from pixiu_py.filters.proxy import ROUTE_CLUSTER
 
 
 def canary(name, router="/user", header="", weight=0):
@@ -18,13 +17,14 @@ def canary(name, router="/user", header="", weight=0):
 
 
 def traffic(*traffics, clusters=None):
+    clusters = clusters or {canary["name"]: canary["name"] for canary in traffics}
     return TrafficSplit(msgspec.convert({"traffics": list(traffics)}, TrafficConfig), make_context(clusters=clusters))
 
 
 def choice(filter_, target="/user", header=None):
     exchange = make_exchange(target=target, headers={"canary-by-header": header} if header is not None else {})
     assert filter_.decode(exchange) is None
-    return exchange.params.get(ROUTE_CLUSTER)
+    return exchange.cluster
 
 
 def test_a_header_chooses():
