@@ -199,5 +199,5 @@ def _noted(_number: int, _frame: object) -> None:
 
 
 def supervise(count: int, serve: Serve) -> int:
-    """Run ``count`` workers, 0 for one per core, until told to stop."""
-    return Supervisor(count or os.cpu_count() or 1, serve).run()
+    """Run ``count`` workers until told to stop."""
+    return Supervisor(count, serve).run()

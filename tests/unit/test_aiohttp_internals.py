@@ -1,6 +1,6 @@
 """Every internal of aiohttp that the gateway leans on, by name and by behaviour: an upgrade that changes one fails here.
 
-``http/`` (connection, server, writer, body, tunnel) and ``upstream/`` (protocol, connection) use what aiohttp does not
+``http/`` (connection, server, writer, body, tunnel, upload) and ``upstream/`` (protocol, connection) use what aiohttp does not
 promise. What they use is named below; that nothing else is used is checked as well.
 """
 

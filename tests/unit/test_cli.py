@@ -212,7 +212,7 @@ def test_a_wrong_plugin_ends_the_other_commands_too(command: str, capsys: pytest
     assert capsys.readouterr() == ("", "none: the plugins folder does not exist\n")
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"], {})
     assert caught.value.code == 0

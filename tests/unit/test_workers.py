@@ -163,13 +163,6 @@ def test_signal_while_workers_are_being_started() -> None:
             assert running.end() == 0
 
 
-def test_no_number_means_one_for_each_core() -> None:
-    """As many as the machine has."""
-    with supervised(WAITING, count=0) as running:
-        assert len(set(running.pids(os.cpu_count() or 1))) == (os.cpu_count() or 1)
-        assert running.end(signal.SIGTERM) == 0
-
-
 def test_pauses_grow_and_end() -> None:
     """A worker that dies is replaced at once; one that cannot live, after longer and longer pauses."""
     assert [pause(deaths) for deaths in range(10)] == [0, 0, 0.5, 1, 2, 4, 8, 16, 30, 30]

@@ -60,7 +60,7 @@ def test_what_is_no_address(text):
     assert parse_address(text) is None
 
 
-def test_networks():
+def test_an_address_is_in_the_networks_that_hold_it():
     networks = Networks(["10.0.0.1/8", " 1.1.1.1 "])
     assert ip_address("10.255.0.1") in networks
     assert ip_address("1.1.1.1") in networks

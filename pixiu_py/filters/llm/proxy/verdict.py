@@ -3,13 +3,15 @@
 ==================  =======================  ==========================  =======================================
 outcome             same endpoint again      another endpoint            held against the endpoint
 ==================  =======================  ==========================  =======================================
-1xx-3xx             no: it is the answer     no                          success
+2xx 3xx             no: it is the answer     no                          success
 400 404 413 422 …   no: the client's fault   no                          success: it works
 401 402 403         no                       yes: the key is at fault    a failure
 429                 if the policy has tries  yes                         a rest for Retry-After, no failure
-408 5xx, no head    if the policy has tries  yes                         a failure
+of ``retry_on``     if the policy has tries  yes                         a failure
+no head             if the policy has tries  yes                         a failure
 ==================  =======================  ==========================  =======================================
 
+``retry_on`` has 408, 425, 500, 502, 503 and 504 unless the policy says otherwise; any other status is an answer.
 A key that the client brought says nothing about the endpoint: then a 401, 402 or 403 falls back and is held against nobody.
 Otherwise one client with a bad key could have every endpoint cool down for all.
 """

@@ -65,7 +65,7 @@ class RouterModel(Model, frozen=True):
         int, Meta(ge=256, description="Size of the prompt, at four bytes a token; older messages are left out.")
     ] = 8192
     max_messages: Annotated[int, Meta(ge=1, description="Of a conversation no more than the last ones are shown.")] = 16
-    max_answer: Annotated[Size, doc("A longer answer is none.")] = 64 * 1024
+    max_answer: Annotated[Size, doc("A longer answer counts as none.")] = 64 * 1024
     max_tokens: Annotated[int, Meta(ge=0, description="`max_tokens` of the question; 0: not sent.")] = 0
     structured: Annotated[
         bool,

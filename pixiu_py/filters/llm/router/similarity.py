@@ -47,7 +47,7 @@ class SimilarityConfig(Model, frozen=True):
 
     threshold: Annotated[
         float,
-        Meta(ge=0, le=1, description="Less alike than this, the best route is none: 0 nothing in common, 1 equal."),
+        Meta(ge=0, le=1, description="A best route less alike than this counts as none: 0 nothing in common, 1 equal."),
     ] = 0.12
     margin: Annotated[
         float, Meta(ge=0, le=1, description="The best route must be more alike than the next one by this.")

@@ -45,7 +45,7 @@ def test_sizes_are_primes_that_about_double() -> None:
 
 
 @pytest.mark.parametrize(("number", "prime"), [(0, False), (1, False), (2, True), (9, False), (65537, True)])
-def test_primes(number: int, prime: bool) -> None:
+def test_what_is_a_prime(number: int, prime: bool) -> None:
     assert is_prime(number) is prime
 
 

@@ -29,7 +29,7 @@ def rewrite(target, pattern, replacement):
         ("/a%20b", "%20", "_", "/a_b"),
     ],
 )
-def test_paths(target, pattern, replacement, expected):
+def test_every_match_in_the_path_is_replaced(target, pattern, replacement, expected):
     assert rewrite(target, pattern, replacement).target == expected
 
 

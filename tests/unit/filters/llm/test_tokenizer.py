@@ -109,7 +109,7 @@ RESPONSES_STREAM = (
     ],
     ids=["lf", "crlf", "cr", "comment", "anthropic", "responses"],
 )
-async def test_streams(stream, usage, size):
+async def test_usage_is_found_in_streams_of_every_api_however_they_are_cut(stream, usage, size):
     rig = Rig()
     assert await rig.answer(stream, "text/event-stream; charset=utf-8", size=size) == usage
     assert rig.samples("pixiu_llm_prompt_tokens_total") == {
@@ -150,7 +150,7 @@ async def test_usage_in_every_chunk_is_counted_once():
     assert list(rig.samples("pixiu_llm_completion_tokens_total").values()) == [5]
 
 
-async def test_attempts():
+async def test_each_attempt_is_counted_with_its_outcome():
     rig = Rig()
     rig.exchange.attempts = [
         Attempt("e1", "10.0.0.1:80", "llm", status=503, error="status_503"),

@@ -14,7 +14,7 @@ def collect(*documents):
     return collector.usage
 
 
-def test_openai():
+def test_openais_spelling_is_read():
     usage = {
         "prompt_tokens": 10,
         "completion_tokens": 5,

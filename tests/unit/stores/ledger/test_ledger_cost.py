@@ -37,7 +37,7 @@ TARIFF = Tariff(model="m", input_price=Decimal(10), output_price=Decimal(30))
         (Tokens(0, 10, read=500), "0.0003", "0.0003"),
     ],
 )
-def test_costs(tokens: Tokens, listed: str, charged: str) -> None:
+def test_list_price_and_charge_are_exact(tokens: Tokens, listed: str, charged: str) -> None:
     assert cost(tokens, TARIFF) == (Decimal(listed), Decimal(charged))
 
 

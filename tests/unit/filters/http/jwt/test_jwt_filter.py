@@ -153,7 +153,7 @@ def test_a_refused_request_keeps_its_token() -> None:
 
 
 @pytest.mark.parametrize(("path", "parts"), [("/", []), ("", []), ("/a/b/", ["a", "b"]), ("/a//b", ["a", "", "b"])])
-def test_segments(path: str, parts: list[str]) -> None:
+def test_segments_of_a_path_are_those_that_are_written(path: str, parts: list[str]) -> None:
     assert segments(path) == parts
 
 
@@ -161,5 +161,5 @@ def test_segments(path: str, parts: list[str]) -> None:
     ("path", "parts"),
     [("/", []), ("/a//b/", ["a", "b"]), ("/a/./b/..", ["a"]), ("/../../a", ["a"]), ("/a;v=1/..;/b", ["b"])],
 )
-def test_resolved(path: str, parts: list[str]) -> None:
+def test_a_path_is_resolved_as_an_endpoint_may_do_it(path: str, parts: list[str]) -> None:
     assert resolved(path) == parts

@@ -136,7 +136,7 @@ def test_what_an_endpoint_says_of_its_own_cache() -> None:
     assert foreign(CHAT, {"prompt_tokens_details": None, "cache_creation": "x"}) == Split()
 
 
-def test_totals() -> None:
+def test_the_whole_input_is_counted_in_every_api() -> None:
     assert totals(CHAT, {"prompt_tokens": 5, "completion_tokens": 2}) == Tokens(5, 2)
     assert totals(MESSAGES, {"input_tokens": 5, "cache_read_input_tokens": 3, "output_tokens": 2}) == Tokens(8, 2)
     assert totals(RESPONSES, {"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 3}) == Tokens(5, 2)

@@ -48,7 +48,7 @@ def test_only_the_latest_message_of_the_user_counts() -> None:
     assert holds(read_conversation({"messages": messages}), keywords=["thanks"])
 
 
-def test_patterns() -> None:
+def test_patterns_are_looked_for_where_they_are_meant_for() -> None:
     assert holds(user("def f(): pass"), regex=r"\bdef \w+\(")
     assert not holds(user("deaf"), regex=r"\bdef \w+\(")
     assert holds(user("", system="You write code."), system_regex="code")
