@@ -76,13 +76,15 @@ async def test_head_goes_out_before_the_first_event(gateway: StartGateway) -> No
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_broken_stream_ends_with_an_error_event(gateway: StartGateway, how: str) -> None:
+@pytest.mark.parametrize("after", [1, 2, 5])
+async def test_broken_stream_ends_with_an_error_event(gateway: StartGateway, after: int, how: str) -> None:
     """After what was received comes one well-formed error event in OpenAI's shape, and no ``[DONE]``."""
-    async with Upstream([bodies.cut_sse("a", after=2, how=how)]) as upstream:
+    async with Upstream([bodies.cut_sse("a", after=after, how=how)]) as upstream:
         running = await gateway(llm_conf(endpoint(upstream, retry=2)))
         reply = await running.chat(stream=True)
         events = reply.body.split(b"\n\n")
         assert b"a0" in events[0]
+        assert len(events) == after + 2
         assert events[-1] == b""
         assert b'"error"' in events[-2]
         assert events[-2].startswith(b"data: {")
