@@ -29,13 +29,13 @@ from pixiu_py.observability.log import configure
 from pixiu_py.observability.traffic import Traffic
 from pixiu_py.peers import Peers
 from pixiu_py.registry import Family, Registry
+from pixiu_py.signals import stop_signals
 from pixiu_py.tasks import Tasks
 
 if TYPE_CHECKING:
     from pixiu_py.config.model import AdapterRef, Config
     from pixiu_py.config.model import Listener as ListenerConfig
     from pixiu_py.settings import Settings
-from pixiu_py.signals import stop_signals
 
 log = structlog.get_logger("pixiu_py.gateway")
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pixiu_py.gateway import Gateway
-from pixiu_py.http.server import DownstreamConnection
+from pixiu_py.http.connection import DownstreamConnection
 from pixiu_py.upstream.connection import UpstreamConnection
 from pixiu_py.upstream.pool import ConnectionPool
 from tests.fakes.client import PATIENCE
