@@ -58,9 +58,8 @@ class RequestHead(MessageHead):
         self.target = url.raw_path_qs
         if url.raw_authority:
             headers = Headers(self.fields.raw)
-            headers.set(
-                "Host", url.raw_authority.rpartition("@")[2]
-            )  # who the client is, is nothing of the host's name
+            # Who the client is, is nothing of the host's name.
+            headers.set("Host", url.raw_authority.rpartition("@")[2])
             self.fields = Received(headers.raw)
 
     def headers(self) -> Headers:
