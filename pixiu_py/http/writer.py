@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pixiu_py.errors import ClientGone, GatewayError
+from pixiu_py.filters.chain import NOT_OURS
 from pixiu_py.http.head_lines import date_line, relayed, status_line
 from pixiu_py.http.headers import encode
 from pixiu_py.http.passage import Passage
@@ -256,7 +257,9 @@ class ResponseWriter:
     def _filtered(self, chunk: bytes) -> bytes:
         try:
             return self._chain.encode_chunk(self._exchange, chunk)  # type: ignore[union-attr]
-        except Exception as error:
+        except NOT_OURS:
+            raise
+        except BaseException as error:
             log.exception("filter failed in encode_chunk", request_id=self._exchange.request_id)
             raise FilterFault("a filter failed while the response was being sent") from error
 
@@ -265,7 +268,9 @@ class ResponseWriter:
             chunk = self._filtered(chunk)
         try:
             return chunk + self._chain.encode_end(self._exchange)  # type: ignore[union-attr]
-        except Exception as error:
+        except NOT_OURS:
+            raise
+        except BaseException as error:
             log.exception("filter failed in encode_end", request_id=self._exchange.request_id)
             raise FilterFault("a filter failed while the response was being sent") from error
 

@@ -45,10 +45,8 @@ class ResponseHead(MessageHead):
         #: Declared bytes of the body; None when it is chunked or ends with the connection.
         self.length = content_length(message)
         self.chunked: bool = message.chunked
-        #: The connection serves no other request.
-        self.closes: bool = message.should_close or (
-            message.chunked and message.version < HttpVersion11
-        )  # RFC 9112 §6.1
+        #: The connection serves no other request, as after a chunked answer of an old version (RFC 9112 §6.1).
+        self.closes: bool = message.should_close or (message.chunked and message.version < HttpVersion11)
         headers = message.headers
         #: An event stream that can be read: a compressed one is passed on unseen.
         self.is_event_stream = (

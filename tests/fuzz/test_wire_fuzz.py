@@ -23,6 +23,7 @@ from pixiu_py.upstream.pool import ConnectionPool
 from tests.fakes.conf import endpoint, http_conf, http_filter, llm_conf
 from tests.fakes.exchanges import ANSWERS, STREAM, Exchanged, conversations
 from tests.fakes.gateway import RunningGateway
+from tests.fakes.parsing import ParsingConnection
 from tests.fakes.transport import FedTransport
 
 #: For each configuration; an example is a whole conversation, with either gateway.
@@ -46,17 +47,6 @@ class Changes(HttpFilter):
         exchange.response.headers.append((b"X-Seen", b"1"))
 
 
-class Plain(UpstreamConnection):
-    """Has the parser do everything."""
-
-    def _recognised(self, data: bytes) -> bool:
-        return False
-
-    def data_received(self, data: bytes) -> None:
-        self._aligned = False
-        super().data_received(data)
-
-
 class Wire:
     """A gateway with one client and its endpoints' connections, all played by the test."""
 
@@ -64,7 +54,7 @@ class Wire:
         (listener,) = gateway._listeners.values()
         self._server = listener._server  # type: ignore[attr-defined]
         self._learns = learns
-        self.kind = UpstreamConnection if learns else Plain
+        self.kind = UpstreamConnection if learns else ParsingConnection
         self._wire = FedTransport()
         self._wire.closed = True
         self._client: DownstreamConnection | None = None

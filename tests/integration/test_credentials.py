@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 
 import pytest
 
 from tests.conftest import StartGateway
-from tests.fakes.actions import JSON, respond
+from tests.fakes.actions import JSON, head, raw, respond
 from tests.fakes.bodies import chat, error
+from tests.fakes.client import chat_body, request
 from tests.fakes.conf import endpoint, llm_conf
 from tests.fakes.upstream import Upstream, refusing_port
 
@@ -139,6 +141,20 @@ async def test_error_without_a_key_goes_on_as_it_is(gateway: StartGateway, chunk
         first, second = await running.chat(), await running.chat()
     assert (first.status, first.body, first.header("content-encoding")) == (400, body, b"gzip")
     assert (second.status, second.body) == (400, long)
+
+
+async def test_error_that_takes_long_goes_on_as_it_comes(gateway: StartGateway) -> None:
+    """It is looked through for a key only while that holds up nobody for long; nothing of it is lost then."""
+    rest = asyncio.Event()
+    slow = raw(head(400, [JSON, (b"Content-Length", b"10")]) + b"begin", rest, b" end!")
+    async with Upstream([slow]) as upstream:
+        config = llm_conf(endpoint(upstream, api_key="very-secret"), proxy={"failed_body_timeout": "20ms"})
+        running = await gateway(config)
+        async with running.client() as client:
+            await client.send(request("POST", "/v1/chat/completions", body=chat_body()))
+            await client.read_until(b"begin")
+            rest.set()
+            assert await client.read_until(b" end!") == b" end!"
 
 
 async def test_key_comes_from_the_environment(gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> None:

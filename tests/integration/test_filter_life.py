@@ -173,6 +173,16 @@ class Panicking(HttpFilter):
         """Perhaps fail."""
         self._fail(exchange, "encode")
 
+    def encode_chunk(self, exchange: Exchange, chunk: bytes) -> bytes:
+        """Perhaps fail."""
+        self._fail(exchange, "chunk")
+        return chunk
+
+    def encode_end(self, exchange: Exchange) -> bytes:
+        """Perhaps fail."""
+        self._fail(exchange, "end")
+        return b""
+
     def done(self, exchange: Exchange) -> None:
         """Perhaps fail."""
         self._fail(exchange, "done")
@@ -188,6 +198,19 @@ async def test_what_is_no_exception_is_a_failure_all_the_same(gateway: StartGate
                 assert (await client.request("GET", f"/{hook}/{kind}")).status == status
         errors = [line["error"] for line in await running.wait_log(4)]
         assert errors == ["internal_error", "internal_error", "", ""]
+
+
+@pytest.mark.parametrize("kind", ["panic", "exit"])
+@pytest.mark.parametrize("hook", ["chunk", "end"])
+async def test_what_is_no_exception_harms_one_body_only(gateway: StartGateway, hook: str, kind: str) -> None:
+    """Where bytes are relayed as well, outside of any task: the client sees that body break, and the next is whole."""
+    async with Upstream(actions.stream(bodies.chat_events("a"))) as upstream:
+        running = await gateway(http_conf(endpoint(upstream), filters=[http_filter("test.panic")]), Panicking)
+        async with running.client() as client:
+            await client.send(STREAM.replace(b"/v1/chat/completions", f"/{hook}/{kind}".encode()))
+            assert not (await client.read_rest()).endswith(b"0\r\n\r\n")
+        reply = await running.request("POST", "/none", body=b"{}")
+        assert (reply.status, reply.complete) == (200, True)
 
 
 async def test_failure_in_the_body_is_visible(gateway: StartGateway) -> None:

@@ -45,16 +45,15 @@ def failed_stream(status: int, message: str, endpoint: Endpoint) -> FailedRespon
 
 async def read_failure(upstream: UpstreamResponse, limit: int, timeout: float, endpoint: Endpoint) -> FailedResponse:
     """Keep a failed answer whose body is still to be read. One that is too long or too slow is left away."""
+    headers = upstream.headers
     try:
-        async with asyncio.timeout(timeout):
-            body = await upstream.read_all(limit)
-    except (TimeoutError, UpstreamError):
+        body = await _whole_body(upstream, limit, timeout)
+    except UpstreamError:
         body = None
     if body is None:  # the status is still worth telling
+        upstream.abort()
         headers = _json_headers()
         body = orjson.dumps({"status": upstream.status, "message": message_for(upstream.status)})
-    else:
-        headers = upstream.headers
     return failed_response(upstream.status, upstream.reason, headers, body, endpoint)
 
 
@@ -63,29 +62,25 @@ async def refusal(upstream: UpstreamResponse, endpoint: Endpoint, limit: int, ti
 
     Raises ``UpstreamError`` when it breaks.
     """
-    whole = upstream.take_whole()
-    if whole is None:
-        whole = await _read_whole(upstream, limit, timeout)
+    whole = await _whole_body(upstream, limit, timeout)
     if whole is None:
         return None
     reason, headers, body = without_key(endpoint, upstream.reason, upstream.headers, whole)
     return Response(upstream.status, headers, body, reason)
 
 
-async def _read_whole(upstream: UpstreamResponse, limit: int, timeout: float) -> bytes | None:
-    """All of a body, or None: it is too long or too slow, and what was read has been put back."""
+async def _whole_body(upstream: UpstreamResponse, limit: int, timeout: float) -> bytes | None:
+    """All of a body, or None: it is longer than ``limit`` or takes longer than ``timeout``, and what was read is put back."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + timeout
     parts: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(timeout):
-            while size <= limit:
-                chunk = await upstream.read()
-                if not chunk:
-                    return b"".join(parts)
-                parts.append(chunk)
-                size += len(chunk)
-    except TimeoutError:
-        pass
+    while size <= limit and await upstream.ready(until - clock()):
+        chunk = await upstream.read()
+        if not chunk:
+            return b"".join(parts)
+        parts.append(chunk)
+        size += len(chunk)
     upstream.unread(b"".join(parts))
     return None
 

@@ -22,10 +22,11 @@ def without_key(endpoint: Endpoint, reason: str, headers: Headers, body: bytes) 
 
     A compressed body with the key in it comes back unpacked.
     """
-    key = endpoint.api_key.reveal().encode() if endpoint.api_key else b""
-    if not key or (key.isalpha() and len(key) < SHORTEST_WORD):
+    secret = endpoint.api_key.reveal() if endpoint.api_key else ""
+    if not secret or (secret.isalpha() and len(secret) < SHORTEST_WORD):
         return reason, headers, body
-    reason = reason.replace(key.decode(), _HIDDEN.decode())
+    reason = reason.replace(secret, _HIDDEN.decode())
+    key = secret.encode()
     if any(key in value for _, value in headers.raw):
         headers = Headers([(name, value.replace(key, _HIDDEN)) for name, value in headers.raw])
     plain = _unpacked(body, headers.get("content-encoding") or "")

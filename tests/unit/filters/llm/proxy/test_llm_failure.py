@@ -103,43 +103,58 @@ class Answer:
 
     status, reason = 503, "Oh"
 
-    def __init__(self, outcome: bytes | BaseException | None) -> None:
+    def __init__(self, outcome: bytes | BaseException) -> None:
         self.headers = Headers([(b"X-A", b"1")])
+        self.aborted = False
         self._outcome = outcome
 
-    async def read_all(self, limit: int) -> bytes | None:
-        if isinstance(self._outcome, TimeoutError):
-            await asyncio.Event().wait()
+    async def ready(self, timeout: float) -> bool:
+        return not isinstance(self._outcome, TimeoutError)
+
+    async def read(self) -> bytes:
         if isinstance(self._outcome, BaseException):
             raise self._outcome
-        return self._outcome if self._outcome is not None and len(self._outcome) <= limit else None
+        piece, self._outcome = self._outcome[:8], self._outcome[8:]
+        return piece
+
+    def unread(self, data: bytes) -> None:
+        """Nobody asks for it again."""
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
-async def kept(outcome: bytes | BaseException | None) -> FailedResponse:
-    """Read within ten bytes and no time to speak of."""
-    answer: Any = Answer(outcome)
-    return await read_failure(answer, 10, 0.01, Endpoint("c", "a", "h", 1))
+async def kept(answer: Any) -> FailedResponse:
+    """Read within ten bytes."""
+    return await read_failure(answer, 10, 5.0, Endpoint("c", "a", "h", 1))
 
 
 async def test_failed_answer_is_kept_whole() -> None:
     """Its fields and its body, as they are."""
-    found = await kept(b"body")
-    assert (found.status, found.reason, found.body, found.headers.get("x-a")) == (503, "Oh", b"body", "1")
+    answer = Answer(b"ten bytes!")
+    found = await kept(answer)
+    assert (found.status, found.reason, found.body, found.headers.get("x-a")) == (503, "Oh", b"ten bytes!", "1")
+    assert not answer.aborted
 
 
 @pytest.mark.parametrize("outcome", [b"too long a body", TimeoutError(), UpstreamReset("gone")])
 async def test_status_is_told_when_the_body_cannot_be_kept(outcome: bytes | BaseException) -> None:
-    """In the gateway's own shape: a part is not told as the whole, and the endpoint's fields were about another body."""
-    found = await kept(outcome)
+    """In the gateway's own shape: a part is not told as the whole, and the endpoint's fields were about another body.
+
+    What there is left of it is not read.
+    """
+    answer = Answer(outcome)
+    found = await kept(answer)
     assert (found.status, found.reason) == (503, "Oh")
     assert orjson.loads(found.body)["status"] == 503
     assert list(found.headers) == [("Content-Type", "application/json")]
+    assert answer.aborted
 
 
 async def test_client_that_leaves_meanwhile_ends_the_reading() -> None:
     """A cancellation is no failure of the endpoint's."""
     with pytest.raises(asyncio.CancelledError):
-        await kept(asyncio.CancelledError())
+        await kept(Answer(asyncio.CancelledError()))
 
 
 def test_stream_that_began_with_an_error_is_told_as_one() -> None:
